@@ -1,0 +1,1 @@
+"""The commands that the embedded environment adds to the command line."""

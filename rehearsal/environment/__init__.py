@@ -1,0 +1,1 @@
+"""The embedded environment's parts and their life."""

@@ -1,0 +1,1 @@
+"""The node agent: registers a Node and runs its pods as processes."""

@@ -1,0 +1,1 @@
+"""A stand-in for the Stella Ops platform, in two releases."""

@@ -1,0 +1,1 @@
+"""Builders of the upgrade record, from the record folder alone."""

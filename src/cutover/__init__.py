@@ -1,0 +1,1 @@
+"""Cutover: performs a blue/green upgrade of the Stella Ops platform and proves it."""
