@@ -1,7 +1,7 @@
 """What a scan makes: an SBOM, an OCI manifest over it, a signed attestation about it, and a bundle of the three.
 
-Invariants: every byte follows from the scan's id, its image, its time and the signing key, so a repeated attempt makes the
-same evidence; every digest inside one item is the digest of the real bytes of another.
+Invariants: every byte follows from the scan's id, its image, its time and the signing key, so a repeated attempt makes
+the same evidence; every digest inside one item is the digest of the real bytes of another.
 """
 
 import base64

@@ -198,7 +198,9 @@ def root_from_inclusion(digest: bytes, index: int, size: int, proof: Sequence[by
     return root
 
 
-def roots_from_consistency(first: int, second: int, old_root: bytes, proof: Sequence[bytes]) -> tuple[bytes, bytes]:
+def roots_from_consistency(  # noqa: C901 - the steps of the RFC, in its order
+    first: int, second: int, old_root: bytes, proof: Sequence[bytes]
+) -> tuple[bytes, bytes]:
     """Compute the (old, new) roots that a consistency proof leads to.  Source: RFC 9162 §2.1.4.2.
 
     Raises:

@@ -1,7 +1,8 @@
 """The schema of the evidence database: which migrations each release has, and how they are applied.
 
-Invariants: one runner at a time, under an advisory lock; each migration is one transaction with its own record, so it is
-applied whole or not at all; an applied migration whose text has changed is refused; category B never runs unless asked for.
+Invariants: one runner at a time, under an advisory lock; each migration is one transaction with its own record, so it
+is applied whole or not at all; an applied migration whose text has changed is refused; category B never runs unless
+asked for.
 """
 
 import dataclasses

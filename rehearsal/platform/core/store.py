@@ -1,7 +1,7 @@
 """The object store over S3: signed requests on a pooled connection, safe to share between threads.
 
-Invariants: content is addressed by its digest, so a put may be repeated; an answer other than the expected one raises with the
-status and the key, never with a credential.
+Invariants: content is addressed by its digest, so a put may be repeated; an answer other than the expected one raises
+with the status and the key, never with a credential.
 """
 
 import hashlib
