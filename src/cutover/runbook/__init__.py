@@ -1,0 +1,1 @@
+"""The runbook as plain objects: catalogue, plan, journal, verdict, and the protocols the site implements."""

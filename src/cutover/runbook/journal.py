@@ -1,0 +1,309 @@
+"""The journal: what happened, in order, append-only, fsynced, hash-chained.
+
+One JSON object a line: `seq` from 0, `time`, `event`, `clause`, `data`, `previous` (the digest of the line before;
+of nothing for the first), `digest` (sha256 over the RFC 8785 form of the line without it). A line is on disk before
+`write` returns. Redaction happens on the way in: no secret of the target reaches the file.
+Invariants: an action is written as `intent` before it starts and as `done` or `failed` when it is over; listeners see
+every line after it is on disk, in the order of the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import threading
+from datetime import datetime
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Self
+
+import rfc8785
+
+from cutover.clock import SYSTEM_CLOCK, Clock, parse_rfc3339, rfc3339
+from cutover.errors import CutoverError, JournalBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from cutover.waiting import Wait
+
+    Listener = Callable[["Entry"], None]
+
+GENESIS = "sha256:" + hashlib.sha256(b"").hexdigest()
+
+_LARGEST_INTEGER = 2**53 - 1
+"""RFC 8785 numbers are IEEE 754 doubles; a larger integer is written as its text."""
+
+WAIT_HEARTBEAT_S = 5.0
+"""A wait is written to the file this often; listeners see every observation."""
+
+_REDACTED = "[redacted]"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line."""
+
+    seq: int
+    """From 0; -1 for what only listeners see."""
+    time: datetime
+    event: str
+    clause: str | None
+    data: Mapping[str, Any]
+    previous: str
+    digest: str
+
+
+def plain(value: object) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912  # JSON's own types, one arm each
+    """Return `value` in JSON's own types: records become objects, times RFC 3339, NaN and infinities their names."""
+    match value:
+        case None | bool():
+            return value
+        case Enum():
+            return plain(value.value)
+        case str():
+            return str(value)
+        case int():
+            return value if abs(value) <= _LARGEST_INTEGER else str(value)
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case datetime():
+            return rfc3339(value)
+        case bytes():
+            return value.hex()
+        case PurePath():
+            return str(value)
+        case dict():
+            return {str(plain(key)): plain(item) for key, item in value.items()}
+        case _ if dataclasses.is_dataclass(value):
+            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        case _ if hasattr(value, "items"):
+            return {str(plain(key)): plain(item) for key, item in value.items()}
+        case _ if hasattr(value, "__iter__"):
+            return [plain(item) for item in value]
+        case _:
+            return str(value)
+
+
+def _redact(value: Any, secrets: tuple[str, ...]) -> Any:  # noqa: ANN401  # JSON in, JSON out
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, _REDACTED)
+        return value
+    if isinstance(value, dict):
+        return {key: _redact(item, secrets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redact(item, secrets) for item in value]
+    return value
+
+
+def _digest(line: Mapping[str, Any]) -> str:
+    return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(line))).hexdigest()
+
+
+class Journal:
+    """One journal file, open for appending by this process alone; safe to write from several threads."""
+
+    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK, secrets: Iterable[str] = ()) -> None:
+        """Open `path`, new or with a chain that holds. Raises JournalBroken."""
+        self.path = path
+        self.clock = clock
+        self.clause: str | None = None
+        """The clause that lines belong to when the writer names none."""
+        self._secrets = tuple(secrets)
+        self._lock = threading.RLock()
+        self._listeners: list[Listener] = []
+        self._entries = Journal.verify(path) if path.exists() else []
+        self._file = path.open("ab", buffering=0)
+
+    @property
+    def head(self) -> str:
+        """The digest of the last line; of nothing when there is none."""
+        return self._entries[-1].digest if self._entries else GENESIS
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with every further line, in the writer's thread."""
+        self._listeners.append(listener)
+
+    def write(self, event: str, *, clause: str | None = None, **data: object) -> Entry:
+        """Append one line and return when it is on disk."""
+        with self._lock:
+            line: dict[str, Any] = {
+                "seq": len(self._entries),
+                "time": rfc3339(self.clock.now()),
+                "event": event,
+                "clause": clause if clause is not None else self.clause,
+                "data": _redact(plain(data), self._secrets),
+                "previous": self.head,
+            }
+            line["digest"] = _digest(line)
+            self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            os.fsync(self._file.fileno())
+            entry = _entry(line)
+            self._entries.append(entry)
+            self._tell(entry)
+            return entry
+
+    def announce(self, event: str, *, clause: str | None = None, **data: object) -> None:
+        """Tell the listeners alone: for what changes several times a second and is not worth a line."""
+        with self._lock:
+            self._tell(
+                Entry(
+                    seq=-1,
+                    time=self.clock.now(),
+                    event=event,
+                    clause=clause if clause is not None else self.clause,
+                    data=_redact(plain(data), self._secrets),
+                    previous="",
+                    digest="",
+                )
+            )
+
+    def _tell(self, entry: Entry) -> None:
+        for listener in self._listeners:
+            listener(entry)
+
+    def action(self, name: str, **data: object) -> Action:
+        """Return a context that writes `intent` on entering, and `done` or `failed` on leaving.
+
+        Used as `with journal.action("shift", percent=10) as done: ...; done(share=0.1)`; what `done` is given goes into
+        the closing line. Raises what the body raises.
+        """
+        return Action(self, name, data)
+
+    def waits(self) -> Callable[[Wait], None]:
+        """Return a listener for `waiting.wait_for` that announces each observation and writes one every few seconds."""
+        written_s = 0.0
+
+        def listener(wait: Wait) -> None:
+            nonlocal written_s
+            facts: dict[str, Any] = {
+                "for_": wait.what,
+                "waited_s": round(wait.waited_s, 3),
+                "bound_s": wait.bound_s,
+                "last": wait.last,
+                "done": wait.done,
+            }
+            due = wait.waited_s - written_s >= WAIT_HEARTBEAT_S
+            if due or (wait.done and written_s):
+                written_s = wait.waited_s
+                self.write("wait", **facts)
+            else:
+                self.announce("wait", **facts)
+
+        return listener
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return every line so far, oldest first."""
+        with self._lock:
+            return tuple(self._entries)
+
+    def last(self, event: str, **match: object) -> Entry | None:
+        """Return the newest line of `event` whose data has every pair of `match`, or None."""
+        wanted = plain(match)
+        for entry in reversed(self.entries()):
+            if entry.event == event and all(entry.data.get(key) == value for key, value in wanted.items()):
+                return entry
+        return None
+
+    def close(self) -> None:
+        """Close the file; nothing can be written afterwards."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    @staticmethod
+    def verify(path: Path, *, head: str | None = None) -> list[Entry]:
+        """Return every line of a journal whose chain holds, ending in `head` where it is given.
+
+        Raises JournalBroken naming the first line that is not what was written, or that the file ends too early.
+        """
+        entries = list(_checked(path))
+        found = entries[-1].digest if entries else GENESIS
+        if head is not None and found != head:
+            raise JournalBroken(
+                f"the journal {path.name} does not end where the record says",
+                code="journal-truncated",
+                seen=f"line {len(entries)} has digest {found} (expected {head})",
+                line=len(entries),
+            )
+        return entries
+
+
+class Action:
+    """One action, written before and after it; see `Journal.action`."""
+
+    def __init__(self, journal: Journal, name: str, data: Mapping[str, Any]) -> None:
+        self._journal = journal
+        self._name = name
+        self._data = data
+        self._results: dict[str, Any] = {}
+        self._start_s = 0.0
+
+    def __call__(self, **results: object) -> None:
+        """Add to what the closing line says."""
+        self._results.update(results)
+
+    def __enter__(self) -> Self:
+        self._journal.write("intent", action=self._name, **self._data)
+        self._start_s = self._journal.clock.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        facts: dict[str, Any] = {"action": self._name, **self._data, **self._results}
+        facts["duration_s"] = round(self._journal.clock.monotonic() - self._start_s, 3)
+        if error is None:
+            self._journal.write("done", **facts)
+            return
+        code = error.code if isinstance(error, CutoverError) else "fault"
+        self._journal.write("failed", **facts, error=str(error) or type(error).__name__, code=code)
+
+
+def _entry(line: Mapping[str, Any]) -> Entry:
+    return Entry(**{**line, "time": parse_rfc3339(line["time"])})
+
+
+def _checked(path: Path) -> Iterator[Entry]:
+    previous = GENESIS
+    content = path.read_bytes()
+    for number, raw in enumerate(content.split(b"\n")[:-1] if content.endswith(b"\n") else content.split(b"\n"), 1):
+        if not content:
+            return
+        line = _line(raw, path, number)
+        claimed = line.pop("digest", None)
+        facts: dict[str, Any] = {"line": number}
+        calculated = _digest(line)
+        if claimed != calculated:
+            raise JournalBroken(
+                f"line {number} of {path.name} was changed", seen=f"digest {calculated} (expected {claimed})", **facts
+            )
+        if line.get("previous") != previous or line.get("seq") != number - 1:
+            raise JournalBroken(
+                f"line {number} of {path.name} does not follow the one before it",
+                seen=f"previous {line.get('previous')}, number {line.get('seq')} (expected {previous}, {number - 1})",
+                **facts,
+            )
+        previous = str(claimed)
+        yield _entry({**line, "digest": claimed})
+
+
+def _line(raw: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        line = json.loads(raw)
+        rfc8785.dumps(line)
+    except (ValueError, rfc8785.CanonicalizationError) as problem:
+        raise JournalBroken(
+            f"line {number} of {path.name} is not a whole line", seen=str(problem), line=number
+        ) from problem
+    if not isinstance(line, dict):
+        raise JournalBroken(f"line {number} of {path.name} is not an object", line=number)
+    return line

@@ -1,0 +1,375 @@
+"""The target file: all the harness knows of a site.
+
+Parsed once, at the edge, against `contract/target.schema.json`; relative paths in it are relative to the file. A secret
+may stand in it as `dsn`, in another file as `dsn_file`, or in the environment as `dsn_env`.
+Invariants: a `Target` is complete and consistent; `redacted_toml` holds no secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from cutover import _documents
+from cutover.errors import TargetInvalid
+from cutover.model import Environment, Roles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SHORTEST_SECRET = 4
+"""A shorter password cannot be masked without masking half of the text; such a one is refused."""
+
+_REDACTED = "[redacted]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Releases:
+    """`[upgrade]`: from which release to which."""
+
+    from_release: str
+    to_release: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorHost:
+    """`[operator]`: where commands run."""
+
+    host: str
+    """A testinfra host spec: `local://`, `ssh://...`."""
+    path: tuple[str, ...]
+    """Folders put before PATH there."""
+    environment: Mapping[str, str]
+    default_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesAccess:
+    """`[kubernetes]`: the cluster, and what may be touched in it."""
+
+    kubeconfig: Path
+    context: str
+    allowed_contexts: tuple[str, ...]
+    allowed_namespaces: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """`[chart]`: what is installed."""
+
+    path: Path
+    image_tag_key: str
+    migrations: str
+    """`init`: the chart migrates in an init container; `external`: category A runs before the release (F.13)."""
+    wait_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """`[routing]`: the public host and the objects that route it."""
+
+    kind: str
+    url: str
+    host: str
+    namespace: str
+    primary: str
+    canary: str
+    bridge: str
+    ingress_class: str
+    colour_header: str
+    pod_header: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseAccess:
+    """`[database]`: PostgreSQL."""
+
+    dsn: str = field(repr=False)
+    log_dsn: str = field(repr=False)
+    admin_dsn: str = field(repr=False)
+    """May create scratch databases; empty where nobody gave one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAccess:
+    """`[store]`: object storage."""
+
+    endpoint: str
+    bucket: str
+    archive_bucket: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusAccess:
+    """`[prometheus]`."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceTrust:
+    """`[evidence]`: the trust root held before the upgrade."""
+
+    trust_root: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """`[backup]`: to whom Secrets are encrypted (F.11)."""
+
+    age_recipient: str
+    age_identity_file: Path | None
+    """Lets the restore be proven here; None where the key is elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """`[documents]`: what 4.3a and 4.3b update."""
+
+    current_version: Path
+    changelog: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationInputs:
+    """`[fixtures]`: what 4.2b scans and 4.2c verifies."""
+
+    scan_image: str
+    attestation_bundle: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One site, and one upgrade of it."""
+
+    path: Path
+    text: str = field(repr=False)
+    name: str
+    kind: str
+    notice: str
+    disposable: bool
+    policy_path: Path
+    upgrade: Releases
+    operator: OperatorHost
+    kubernetes: KubernetesAccess
+    colours: Mapping[str, Environment]
+    """`blue` and `green`, by the colour's own name; which one serves is `Roles`."""
+    chart: Chart
+    routing: Routing
+    database: DatabaseAccess
+    store: StoreAccess
+    prometheus: PrometheusAccess
+    evidence: EvidenceTrust
+    backup: Backup
+    documents: Documents
+    fixtures: ValidationInputs
+    sha256: str
+    """`sha256:<hex>` over the file's bytes."""
+
+    @staticmethod
+    def load(path: Path | str) -> Target:
+        """Read and check a target file. Raises TargetInvalid with one sentence."""
+        return _parse(Path(path).absolute())
+
+    def default_roles(self) -> Roles:
+        """Return the roles as the colours' names say, for as long as nobody has looked at who serves."""
+        return Roles(blue=self.colours["blue"], green=self.colours["green"])
+
+    def roles_when_serving(self, colour: str) -> Roles:
+        """Return the roles when `colour` serves now (F.17). Raises KeyError for an unknown colour."""
+        other = {"blue": "green", "green": "blue"}[colour]
+        return Roles(blue=self.colours[colour], green=self.colours[other])
+
+    def require_files(self) -> None:
+        """Check that the files a run reads are there; a plan does without. Raises TargetInvalid."""
+        for key, path in (
+            ("kubernetes.kubeconfig", self.kubernetes.kubeconfig),
+            ("chart.path", self.chart.path),
+            ("evidence.trust_root", self.evidence.trust_root),
+            *((f"colours.{colour.name}.values", path) for colour in self.colours.values() for path in colour.values),
+        ):
+            if not path.exists():
+                raise TargetInvalid(
+                    f"the target file {self.path} names a file that is not there",
+                    code="target-file-absent",
+                    seen=f"{key}: {path}",
+                    do="correct the path; a relative one is relative to the target file",
+                )
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return every secret the target gives access with, longest first, for redaction."""
+        found = {self.store.secret_key, self.store.access_key}
+        urls = [self.database.dsn, self.database.log_dsn, self.database.admin_dsn]
+        urls += [colour.cache_url for colour in self.colours.values()]
+        for url in urls:
+            found |= set(_passwords(url))
+        return tuple(sorted((secret for secret in found if secret), key=lambda secret: (-len(secret), secret)))
+
+    def redacted_toml(self) -> str:
+        """Return the file's own text with every secret replaced."""
+        text = self.text
+        for secret in self.secrets():
+            text = text.replace(secret, _REDACTED)
+        return text
+
+
+def _passwords(url: str) -> list[str]:
+    """Return the password of a URL as written and as decoded, or nothing."""
+    password = urlsplit(url).password or ""
+    return [password, unquote(password)] if password else []
+
+
+class _Table:
+    """One table of the file, with paths relative to it and secrets from where they are."""
+
+    def __init__(self, content: Mapping[str, Any], folder: Path, name: str) -> None:
+        self._content = content
+        self._folder = folder
+        self._name = name
+
+    def path(self, key: str) -> Path:
+        """Return a path, made absolute from the file's folder."""
+        return self._folder / Path(self._content[key]).expanduser()
+
+    def optional_path(self, key: str) -> Path | None:
+        """Return a path, or None when it is not given."""
+        return self.path(key) if key in self._content else None
+
+    def secret(self, key: str) -> str:
+        """Return a secret given as `key`, `key_file` or `key_env`; empty when it is given in none of them."""
+        if key in self._content:
+            return str(self._content[key])
+        if f"{key}_file" in self._content:
+            path = self.path(f"{key}_file")
+            try:
+                return path.read_text("utf-8").strip()
+            except OSError as problem:
+                raise TargetInvalid(
+                    f"{self._name}.{key}_file: {path} cannot be read", code="target-secret", seen=str(problem)
+                ) from problem
+        variable = self._content.get(f"{key}_env")
+        if variable is None:
+            return ""
+        if not os.environ.get(variable):
+            raise TargetInvalid(
+                f"{self._name}.{key}_env: the environment variable {variable} is not set",
+                code="target-secret",
+                do=f"set {variable}, or give {key} or {key}_file",
+            )
+        return os.environ[variable]
+
+
+def _environment(name: str, content: Mapping[str, Any], folder: Path) -> Environment:
+    return Environment(
+        name=name,
+        namespace=content["namespace"],
+        release=content["release"],
+        service=content["service"],
+        values=tuple(folder / value for value in content.get("values", [])),
+        cache_url=_Table(content, folder, f"colours.{name}").secret("cache_url"),
+    )
+
+
+def _parse(path: Path) -> Target:
+    text, content = _documents.read(path, "target", error=TargetInvalid, noun="target file")
+    folder = path.parent
+    tables = {
+        name: _Table(table, folder, name) for name, table in {"": content, **content}.items() if isinstance(table, dict)
+    }
+    operator, kubernetes, chart = content["operator"], content["kubernetes"], content["chart"]
+    database, store, backup = tables["database"], tables["store"], tables["backup"]
+    target = Target(
+        path=path,
+        text=text,
+        name=content["name"],
+        kind=content["kind"],
+        notice=content.get("notice", ""),
+        disposable=content.get("disposable", False),
+        policy_path=tables[""].path("policy"),
+        upgrade=Releases(from_release=content["upgrade"]["from"], to_release=content["upgrade"]["to"]),
+        operator=OperatorHost(
+            host=operator["host"],
+            path=tuple(operator.get("path", [])),
+            environment=MappingProxyType(dict(operator.get("environment", {}))),
+            default_timeout_s=float(operator.get("default_timeout_s", 60)),
+        ),
+        kubernetes=KubernetesAccess(
+            kubeconfig=tables["kubernetes"].path("kubeconfig"),
+            context=kubernetes["context"],
+            allowed_contexts=tuple(kubernetes["allowed_contexts"]),
+            allowed_namespaces=tuple(kubernetes["allowed_namespaces"]),
+        ),
+        colours=MappingProxyType(
+            {name: _environment(name, colour, folder) for name, colour in content["colours"].items()}
+        ),
+        chart=Chart(
+            path=tables["chart"].path("path"),
+            image_tag_key=chart.get("image_tag_key", "image.tag"),
+            migrations=chart.get("migrations", "init"),
+            wait_timeout_s=float(chart.get("wait_timeout_s", 300)),
+        ),
+        routing=Routing(**content["routing"]),
+        database=DatabaseAccess(
+            dsn=database.secret("dsn"), log_dsn=database.secret("log_dsn"), admin_dsn=database.secret("admin_dsn")
+        ),
+        store=StoreAccess(
+            endpoint=content["store"]["endpoint"],
+            bucket=content["store"]["bucket"],
+            archive_bucket=content["store"]["archive_bucket"],
+            access_key=store.secret("access_key"),
+            secret_key=store.secret("secret_key"),
+        ),
+        prometheus=PrometheusAccess(url=content["prometheus"]["url"]),
+        evidence=EvidenceTrust(trust_root=tables["evidence"].path("trust_root")),
+        backup=Backup(
+            age_recipient=content["backup"]["age_recipient"],
+            age_identity_file=backup.optional_path("age_identity_file"),
+        ),
+        documents=Documents(
+            current_version=tables["documents"].path("current_version"),
+            changelog=tables["documents"].path("changelog"),
+        ),
+        fixtures=ValidationInputs(
+            scan_image=content["fixtures"]["scan_image"],
+            attestation_bundle=tables["fixtures"].path("attestation_bundle"),
+        ),
+        sha256="sha256:" + hashlib.sha256(text.encode()).hexdigest(),
+    )
+    _check(target)
+    return target
+
+
+def _check(target: Target) -> None:
+    """Refuse what the schema cannot see."""
+    blue, green = target.colours["blue"], target.colours["green"]
+    allowed = target.kubernetes.allowed_namespaces
+    faults = [
+        (
+            f"colours.{colour.name}.namespace: {colour.namespace} is not among kubernetes.allowed_namespaces",
+            "add it there",
+        )
+        for colour in (blue, green)
+        if colour.namespace not in allowed
+    ]
+    routed, context = target.routing.namespace, target.kubernetes.context
+    if routed not in allowed:
+        faults.append((f"routing.namespace: {routed} is not among kubernetes.allowed_namespaces", "add it there"))
+    if context not in target.kubernetes.allowed_contexts:
+        faults.append((f"kubernetes.context: {context} is not among kubernetes.allowed_contexts", "add it there"))
+    if (blue.namespace, blue.release) == (green.namespace, green.release):
+        faults.append(("colours: blue and green are the same release", "name two releases"))
+    if target.upgrade.from_release == target.upgrade.to_release:
+        faults.append(("upgrade: from and to are the same release", "name two releases"))
+    if any(len(secret) < _SHORTEST_SECRET for secret in target.secrets()):
+        faults.append(
+            (f"a password has fewer than {_SHORTEST_SECRET} characters and cannot be masked", "use a longer one")
+        )
+    for message, remedy in faults[:1]:
+        raise TargetInvalid(f"the target file {target.path} cannot be used", seen=message, do=remedy)
