@@ -1,0 +1,228 @@
+"""Units that are compiled: finding a Go that is new enough, and one `go build` for the programs of a module.
+
+The versions come from our go.mod and the checksums from our go.sum (`-mod=readonly`); the user's GOPROXY, GOFLAGS, GONOSUMDB and
+the like stay as they are. Compiler and module caches are our own, below the cache's work folder: an interrupted
+build goes on where it stopped, and they are removed once nothing is left to build.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rehearsal.tools.cache import Cache
+from rehearsal.tools.catalogue import GO_MODULES, GoSource, Unit
+from rehearsal.tools.children import Children
+from rehearsal.tools.errors import BuildFailed, DownloadFailed, NoSpace
+from rehearsal.tools.fit import Version, format_version, parse_version
+
+_TAIL_LINES = 12
+_PACKAGE = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*")
+_UNREACHED = (
+    "dial tcp",
+    "no such host",
+    "i/o timeout",
+    "TLS handshake timeout",
+    "connection refused",
+    "network is unreachable",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Go:
+    """A Go toolchain: its `go` command, its version, and where it is from."""
+
+    command: Path
+    version: Version
+    origin: str
+
+
+def required_version(units: tuple[Unit, ...]) -> Version:
+    """Return the newest `go` directive among the modules of `units`."""
+    folders = {unit.source.folder for unit in units if isinstance(unit.source, GoSource)}
+    return max(go_directive((folder / "go.mod").read_text(encoding="utf-8")) for folder in folders)
+
+
+def go_directive(text: str) -> Version:
+    """Return the version that the `go` line of a go.mod asks for.
+
+    Raises:
+        ValueError: there is no such line.
+    """
+    line = re.search(r"^go\s+(\S+)\s*$", text, re.MULTILINE)
+    if line is None:
+        message = "go.mod has no go line"
+        raise ValueError(message)
+    return parse_version(line[1])
+
+
+def find_go(environment: Mapping[str, str], *, children: Children) -> Go | None:
+    """Return the Go on PATH, or None where there is none that answers."""
+    command = shutil.which("go", path=environment.get("PATH", os.defpath))
+    return None if command is None else probe_go(Path(command), environment, children=children, origin="PATH")
+
+
+def probe_go(command: Path, environment: Mapping[str, str], *, children: Children, origin: str) -> Go | None:
+    """Return what `command` says of itself, or None where it does not answer as Go does."""
+    try:
+        finished = children.run([str(command), "version"], environment={**environment, "GOTOOLCHAIN": "local"})
+    except OSError:
+        return None
+    answer = re.search(r"go version go(\d\S*)", finished.output)
+    if finished.returncode or answer is None:
+        return None
+    return Go(command=command, version=parse_version(answer[1]), origin=origin)
+
+
+def build_environment(environment: Mapping[str, str], *, work: Path, go: Go) -> dict[str, str]:
+    """Return the environment of a build: the user's settings, our caches, this machine's own platform, no other toolchain."""
+    dropped = {"GOOS", "GOARCH", "GOROOT", "GOBIN", "GOEXPERIMENT", "GODEBUG"}
+    result = {name: value for name, value in environment.items() if name not in dropped}
+    if go.origin == "PATH" and "GOROOT" in environment:
+        result["GOROOT"] = environment["GOROOT"]
+    return {
+        **result,
+        "CGO_ENABLED": "0",
+        "GOCACHE": str(work / "build"),
+        "GOMODCACHE": str(work / "modules"),
+        "GOPATH": str(work / "path"),
+        "GOTMPDIR": str(work / "temporary"),
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+
+
+def make_with_go(
+    units: tuple[Unit, ...],
+    *,
+    go: Go,
+    cache: Cache,
+    children: Children,
+    environment: Mapping[str, str],
+    lock: int,
+    advance: Callable[[float, str], None],
+) -> None:
+    """Build and publish `units`, all of one module. The caller holds the lock for builds, `lock` being its descriptor.
+
+    Raises:
+        BuildFailed, DownloadFailed, NoSpace: as their names say.
+    """
+    sources = [unit.source for unit in units if isinstance(unit.source, GoSource)]
+    first = sources[0]
+    work = cache.work / "go"
+    for name in ("build", "modules", "path", "temporary", "out"):
+        (work / name).mkdir(parents=True, exist_ok=True)
+    output = work / "out" / first.module
+    output.mkdir(exist_ok=True)
+    command = [
+        *(str(go.command), "build", "-v", "-trimpath", "-mod=readonly", "-modcacherw", "-buildvcs=false"),
+        *((f"-tags={','.join(first.tags)}",) if first.tags else ()),
+        f"-ldflags={' '.join(('-s', '-w', *(f'-X {variable}' for variable in first.variables)))}",
+        *("-o", f"{output}{os.sep}", *(source.package for source in sources)),
+    ]
+    count = _Count(
+        compiled=work / f"{first.module}.compiled", expected=GO_MODULES[first.module].packages, advance=advance
+    )
+    log = cache.logs / f"build-{first.module}.log"
+    with log.open("w", encoding="utf-8") as file, count.compiled.open("a", encoding="utf-8") as compiled:
+        file.write(f"{' '.join(command)}\n")
+
+        def line(text: str) -> None:
+            file.write(f"{text}\n")
+            file.flush()
+            if count.saw(text):
+                compiled.write(f"{text}\n")
+                compiled.flush()
+
+        finished = children.run(
+            command,
+            environment=build_environment(environment, work=work, go=go),
+            folder=first.folder,
+            keep_open=(lock,),
+            line=line,
+        )
+    if finished.returncode:
+        raise explain_go(finished.output, module=first.module, log=log)
+    for unit in units:
+        _publish(
+            unit, output, cache=cache, made_by=f"go{format_version(go.version)} from {go.origin}, module {first.module}"
+        )
+
+
+def remove_work(cache: Cache) -> None:
+    """Give back what the builds' caches took. The caller holds the lock for builds."""
+    shutil.rmtree(cache.work / "go", ignore_errors=True)
+
+
+def _publish(unit: Unit, output: Path, *, cache: Cache, made_by: str) -> None:
+    with cache.staging(unit) as staging:
+        content = staging / "content"
+        for name, path in unit.programs.items():
+            target = content / path
+            target.parent.mkdir(parents=True, mode=0o755)
+            (output / _built_name(unit, name)).rename(target)
+            target.chmod(0o755)
+        cache.publish(unit, content, made_by=made_by)
+
+
+def _built_name(unit: Unit, program: str) -> str:
+    """Return the name `go build` gives: the last element of the package's path that is not a major version."""
+    if not isinstance(unit.source, GoSource):
+        return program
+    elements = [part for part in unit.source.package.split("/") if not re.fullmatch(r"v\d+", part)]
+    return elements[-1]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Count:
+    """Packages compiled so far, those of an interrupted build before included."""
+
+    compiled: Path
+    expected: int
+    advance: Callable[[float, str], None]
+    seen: set[str] | None = None
+    fetched: int = 0
+
+    def saw(self, text: str) -> bool:
+        """Take up a line of `go build -v`; say whether it names a package that was compiled."""
+        if self.seen is None:
+            self.seen = set(self.compiled.read_text(encoding="utf-8").split())
+        if text.startswith("go: downloading "):
+            self.fetched += 1
+            self.advance(len(self.seen) / self.expected, f"{self.fetched} modules downloaded")
+            return False
+        if not _PACKAGE.fullmatch(text):
+            return False
+        self.seen.add(text)
+        self.advance(
+            len(self.seen) / self.expected,
+            f"{len(self.seen)} of about {max(self.expected, len(self.seen))} packages compiled",
+        )
+        return True
+
+
+def explain_go(output: str, *, module: str, log: Path) -> BuildFailed | DownloadFailed | NoSpace:
+    """Return the error that the `output` of a failed `go build` tells of."""
+    lines = [line for line in output.strip().splitlines() if not _PACKAGE.fullmatch(line)]
+    told = [line for line in lines if not line.startswith("go: downloading ")][-_TAIL_LINES:]
+    tail = "\n".join(f"    {line}" for line in told)
+    if "no space left on device" in output:
+        return NoSpace(
+            f"no space left while building {module}\n{tail}\n  log: {log}",
+            remedy="make room, or set XDG_CACHE_HOME to a folder on a larger disk, then run it again: it goes on where it stopped",
+        )
+    if "SECURITY ERROR" in output or "checksum mismatch" in output:
+        return DownloadFailed(
+            f"a module for {module} is not the one that go.sum pins\n{tail}\n  log: {log}",
+            remedy="check the module proxy that GOPROXY names; nothing of it was used",
+        )
+    if any(sign in output for sign in _UNREACHED):
+        return DownloadFailed(
+            f"the modules of {module} could not be downloaded: the module proxy was not reached\n{tail}\n  log: {log}",
+            remedy="check the network and GOPROXY, then run it again: it goes on where it stopped",
+        )
+    return BuildFailed(
+        f"building {module} failed\n{tail}\n  log: {log}", remedy="see the log; what was built before is kept"
+    )
