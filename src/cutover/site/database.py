@@ -1,0 +1,477 @@
+"""Read the site's PostgreSQL, prove a backup of it, and nothing that changes its data.
+
+Responsibility: what the runbook observes in the platform's database and in the transparency log's; an exported snapshot
+for `pg_dump --snapshot`; scratch databases for the proof that an archive restores.
+Invariants: every connection to the platform's data is read-only; every connection and statement has a deadline; the
+only databases created or dropped are scratch ones, known by their prefix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
+
+import psycopg
+from psycopg import conninfo, sql
+from psycopg.rows import class_row
+
+from cutover.errors import CouldNotMeasure, Refused, WrongInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+    from pathlib import PurePath
+
+    from cutover.site.operator import CommandResult, Operator
+
+T = TypeVar("T")
+
+SCRATCH_PREFIX = "cutover_scratch_"
+_CONNECT_TIMEOUT_S = 5
+_STATEMENT_TIMEOUT_S = 30.0
+_BATCH = 2000
+# What `row::text` prints depends on these; both sides of a comparison are computed under the same.
+_PRINTING = "-c TimeZone=UTC -c DateStyle=ISO,YMD -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
+_DUMP_NAMES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseIdentity:
+    """Which server and which database a connection reached, as the server itself says."""
+
+    system_identifier: str
+    """Of the cluster, given at initdb; equal on every path to the same server."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedMigration:
+    """One line of the migration table."""
+
+    id: str
+    category: str
+    """`A` (expand) or `B` (contract)."""
+    release: str
+    checksum: str
+    applied_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFingerprint:
+    """What a table holds: its rows, and a checksum of them that does not depend on their order."""
+
+    rows: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRow:
+    """One line of the evidence table."""
+
+    id: str
+    scan_id: str
+    kind: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    """64 hex digits."""
+    object_key: str
+    leaf_index: int
+    log_index: int
+    signer_keyid: str | None
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerkleRoot:
+    """A root that the platform recorded. `root` is 32 bytes."""
+
+    schema_version: int
+    size: int
+    root: bytes
+    envelope: Mapping[str, Any]
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerkleCrossref:
+    """A signed statement that two leaf schemas describe the same items at a size. Roots are 32 bytes each."""
+
+    size: int
+    old_schema: int
+    new_schema: int
+    old_root: bytes
+    new_root: bytes
+    envelope: Mapping[str, Any]
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One entry of the transparency log. `leaf` is the entry's bytes, `leaf_hash` what the log says it hashes to."""
+
+    log_index: int
+    leaf: bytes
+    leaf_hash: bytes
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCheckpoint:
+    """A checkpoint that the log published: `note` is the signed text."""
+
+    size: int
+    root: bytes
+    note: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkerCheck:
+    """Acknowledged write markers against the table."""
+
+    acknowledged: int
+    present: int
+    missing: tuple[int, ...]
+    """Acknowledged and not there: lost writes."""
+    repeated: tuple[int, ...]
+    """There more than once, or acknowledged twice."""
+    unacknowledged: tuple[int, ...]
+    """There though no acknowledgement arrived: the answer was lost, the write was not."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every acknowledged marker is there exactly once."""
+        return not self.missing and not self.repeated
+
+
+class Database:
+    """One PostgreSQL database, by its connection string."""
+
+    def __init__(
+        self, dsn: str, *, admin_dsn: str = "", label: str = "database", timeout_s: float = _STATEMENT_TIMEOUT_S
+    ) -> None:
+        """Take the connection string and, for scratch databases, one that may create them. Nothing is opened yet.
+
+        label: the word for it in messages. Raises: WrongInput `dsn-invalid`.
+        """
+        self._label = label
+        self._timeout_s = timeout_s
+        self._admin_dsn = admin_dsn
+        try:
+            self._settings = conninfo.conninfo_to_dict(dsn)
+        except psycopg.ProgrammingError as error:
+            raise WrongInput(
+                f"the connection string of the {label} cannot be read",
+                code="dsn-invalid",
+                seen=str(error).splitlines()[0],
+                do="write it as postgresql://USER:PASSWORD@HOST:PORT/NAME in [database] of the target",
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """The name of the database that the connection string names."""
+        return str(self._settings.get("dbname", ""))
+
+    @property
+    def address(self) -> str:
+        """Host and port, for messages."""
+        return f"{self._settings.get('host', '')}:{self._settings.get('port', 5432)}"
+
+    # -- connecting ------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _connect(
+        self, *, timeout_s: float | None = None, read_only: bool = True
+    ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """Open a connection with deadlines; map what goes wrong, also while it is used."""
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        options = f"{_PRINTING} -c statement_timeout={int(limit_s * 1000)}"
+        if read_only:
+            options += " -c default_transaction_read_only=on"
+        settings: dict[str, Any] = {
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": "cutover",
+            "tcp_user_timeout": 10_000,
+            **self._settings,
+            "options": options,
+        }
+        try:
+            with psycopg.connect(**settings, autocommit=True) as connection:
+                yield connection
+        except psycopg.errors.QueryCanceled as error:
+            raise CouldNotMeasure(
+                f"the {self._label} at {self.address} did not answer within {limit_s:g} s",
+                code="database-timeout",
+                seen=str(error).splitlines()[0],
+                do="see what it is busy with: select * from pg_stat_activity",
+            ) from error
+        except psycopg.OperationalError as error:
+            raise CouldNotMeasure(
+                f"the {self._label} at {self.address} does not answer",
+                code="database-unreachable",
+                seen=_first_line(error),
+                do="check that PostgreSQL runs and that the connection string of the target is right",
+            ) from error
+        except psycopg.Error as error:
+            raise CouldNotMeasure(
+                f"the {self._label} at {self.address} refused a question",
+                code="database-refused",
+                seen=_first_line(error),
+                do="check the rights of the role in the target's connection string, and the schema of the platform",
+            ) from error
+
+    def _rows(self, query: LiteralString, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._connect() as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def _value(self, query: LiteralString, parameters: tuple[object, ...] = ()) -> Any:  # noqa: ANN401
+        rows = self._rows(query, parameters)
+        return rows[0][0] if rows else None
+
+    def _stream(self, record: type[T], query: LiteralString, parameters: tuple[object, ...] = ()) -> Iterator[T]:
+        """Yield rows through a server-side cursor, so that a table of millions is never held whole."""
+        with (
+            self._connect(timeout_s=3600) as connection,
+            connection.transaction(),
+            connection.cursor(name="cutover", row_factory=class_row(record)) as cursor,
+        ):
+            cursor.itersize = _BATCH
+            cursor.execute(query, parameters)
+            yield from cursor
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    def identity(self) -> DatabaseIdentity:
+        """Ask the server which one it is (P.2). Source: `pg_control_system()`, which any role may call by default."""
+        rows = self._rows("SELECT system_identifier::text, current_database() FROM pg_control_system()")
+        return DatabaseIdentity(system_identifier=rows[0][0], name=rows[0][1])
+
+    def server_version(self) -> str:
+        """Return the server's version, as `18.1`."""
+        return str(self._value("SHOW server_version"))
+
+    def migrations(self) -> tuple[AppliedMigration, ...]:
+        """Return what the migration table says was applied, sorted by id."""
+        query: LiteralString = (
+            "SELECT id, category::text, release, checksum, applied_at FROM stella_migrations ORDER BY id"
+        )
+        return tuple(self._stream(AppliedMigration, query))
+
+    # -- work in progress ------------------------------------------------------------------------------------------
+
+    def active_scans(self) -> int:
+        """Count the scans that are queued or running; their attestations are made by them (1.3b)."""
+        return int(self._value("SELECT count(*) FROM scans WHERE status IN ('queued', 'running')"))
+
+    def scan_count(self) -> int:
+        """Count all scans, whatever their state (4.2b: a dry run adds none)."""
+        return int(self._value("SELECT count(*) FROM scans"))
+
+    def scans_of_image(self, image: str) -> int:
+        """Count the scans of one image (4.2b: a dry run adds none, whatever else goes on)."""
+        return int(self._value("SELECT count(*) FROM scans WHERE image = %s", (image,)))
+
+    # -- evidence --------------------------------------------------------------------------------------------------
+
+    def evidence_count(self) -> int:
+        """Count the items of evidence."""
+        return int(self._value("SELECT count(*) FROM evidence"))
+
+    def newest_evidence(self) -> EvidenceRow | None:
+        """Return the item that was made last, or None."""
+        query: LiteralString = f"{_EVIDENCE} ORDER BY id DESC LIMIT 1"
+        return next(self._stream(EvidenceRow, query), None)
+
+    def evidence_rows(self, *, after: str = "", through: str | None = None) -> Iterator[EvidenceRow]:
+        """Yield the items with `after` < id <= `through`, in the order of their ids, in constant memory."""
+        query: LiteralString = f"{_EVIDENCE} WHERE id > %s AND (%s::text IS NULL OR id <= %s) ORDER BY id"
+        return self._stream(EvidenceRow, query, (after, through, through))
+
+    def merkle_roots(self) -> tuple[MerkleRoot, ...]:
+        """Return the roots that the platform recorded, in the order in which it did."""
+        query: LiteralString = "SELECT schema_version, size, root, envelope, created FROM merkle_roots ORDER BY id"
+        return tuple(self._stream(MerkleRoot, query))
+
+    def merkle_crossrefs(self) -> tuple[MerkleCrossref, ...]:
+        """Return the cross-references between leaf schemas, in the order in which they were made."""
+        query: LiteralString = (
+            "SELECT size, old_schema, new_schema, old_root, new_root, envelope, created"
+            " FROM merkle_crossrefs ORDER BY id"  # in the order of signing
+        )
+        return tuple(self._stream(MerkleCrossref, query))
+
+    # -- the transparency log's database ---------------------------------------------------------------------------
+
+    def log_entries(self, *, start: int = 0, end: int | None = None) -> Iterator[LogEntry]:
+        """Yield the log's entries with `start` <= index < `end`, in order, in constant memory."""
+        query: LiteralString = (
+            "SELECT log_index, leaf, leaf_hash, created FROM log_entries"
+            " WHERE log_index >= %s AND (%s::bigint IS NULL OR log_index < %s) ORDER BY log_index"
+        )
+        return self._stream(LogEntry, query, (start, end, end))
+
+    def log_checkpoints(self) -> tuple[LogCheckpoint, ...]:
+        """Return the checkpoints that the log published, smallest first."""
+        return tuple(self._stream(LogCheckpoint, f"{_CHECKPOINT} ORDER BY size"))
+
+    def log_checkpoint(self) -> LogCheckpoint | None:
+        """Return the log's newest checkpoint, or None."""
+        return next(self._stream(LogCheckpoint, f"{_CHECKPOINT} ORDER BY size DESC LIMIT 1"), None)
+
+    # -- write markers ---------------------------------------------------------------------------------------------
+
+    def markers(self, run: str) -> tuple[int, ...]:
+        """Return the numbers of the write markers of a run, sorted, repetitions kept."""
+        return tuple(
+            row[0] for row in self._rows("SELECT number FROM write_markers WHERE run = %s ORDER BY number", (run,))
+        )
+
+    def check_markers(self, run: str, acknowledged: Iterable[int]) -> MarkerCheck:
+        """Compare the markers whose writing was acknowledged with those that are there."""
+        return compare_markers(acknowledged, self.markers(run))
+
+    # -- backup ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def snapshot(self, *, timeout_s: float = 600.0) -> Iterator[DatabaseSnapshot]:
+        """Export a snapshot that lasts as long as the block (1.2a): the database goes on changing, it does not."""
+        with self._connect(timeout_s=timeout_s) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            with connection.transaction():
+                row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+                yield DatabaseSnapshot(id=str(row[0]) if row else "", connection=connection)
+
+    def fingerprints(self, *, timeout_s: float = 600.0) -> dict[str, TableFingerprint]:
+        """Return what every table holds now, by `schema.table`."""
+        with self.snapshot(timeout_s=timeout_s) as now:
+            return now.fingerprints()
+
+    def dump(
+        self, operator: Operator, destination: PurePath, *, snapshot: DatabaseSnapshot, timeout_s: float
+    ) -> CommandResult:
+        """Write a custom-format archive of the snapshot on the operator host (1.2a).
+
+        Raises: ClauseFailed `command-failed`, CouldNotMeasure as `Operator.run`.
+        """
+        argv = ["pg_dump", "--format=custom", f"--snapshot={snapshot.id}", f"--file={destination}", self.name]
+        return operator.run(argv, timeout_s=timeout_s, env=self._client_environment())
+
+    def restore(self, operator: Operator, archive: PurePath, *, timeout_s: float) -> CommandResult:
+        """Restore an archive on the operator host into this database, which must be a scratch one.
+
+        Raises: Refused `not-scratch`, ClauseFailed `command-failed`, CouldNotMeasure as `Operator.run`.
+        """
+        if not self.name.startswith(SCRATCH_PREFIX):
+            raise Refused(
+                f"an archive is never restored over the database {self.name!r}",
+                code="not-scratch",
+                guide="deviation F.10",
+                do="restore into a scratch database and compare",
+            )
+        argv = ["pg_restore", "--exit-on-error", "--no-owner", "--no-privileges", f"--dbname={self.name}", str(archive)]
+        return operator.run(argv, timeout_s=timeout_s, env=self._client_environment())
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Database]:
+        """Create an empty database on the same server, and drop it afterwards.
+
+        Raises: WrongInput `admin-dsn-missing`, CouldNotMeasure.
+        """
+        if not self._admin_dsn:
+            raise WrongInput(
+                "the target names no connection that may create a scratch database",
+                code="admin-dsn-missing",
+                do="add admin_dsn to [database] of the target: a backup is only proven by restoring it",
+            )
+        admin = Database(self._admin_dsn, label="database's administration")
+        name = SCRATCH_PREFIX + secrets.token_hex(6)
+        owner = str(self._settings.get("user", ""))
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 OWNER {}").format(
+            sql.Identifier(name), sql.Identifier(owner)
+        )
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        with admin._connect(read_only=False, timeout_s=120) as connection:
+            connection.execute(create)
+        try:
+            dsn = conninfo.make_conninfo(**{**{k: str(v) for k, v in self._settings.items()}, "dbname": name})
+            yield Database(dsn, label="scratch database", timeout_s=self._timeout_s)
+        finally:
+            with admin._connect(read_only=False, timeout_s=120) as connection:
+                connection.execute(drop)
+
+    def _client_environment(self) -> dict[str, str]:
+        """Return what points pg_dump and pg_restore at this server, without a word on their command lines."""
+        environment = {"PGCONNECT_TIMEOUT": str(_CONNECT_TIMEOUT_S), "PGAPPNAME": "cutover"}
+        for key, name in _DUMP_NAMES.items():
+            if self._settings.get(key) is not None:
+                environment[name] = str(self._settings[key])
+        return environment
+
+
+class DatabaseSnapshot:
+    """One moment of a database, held by an open transaction."""
+
+    def __init__(self, *, id: str, connection: psycopg.Connection[tuple[Any, ...]]) -> None:  # noqa: A002
+        """Take the id for `pg_dump --snapshot` and the connection that exported it."""
+        self.id = id
+        self._connection = connection
+
+    def fingerprints(self) -> dict[str, TableFingerprint]:
+        """Return what every table holds at this moment, by `schema.table`.
+
+        The checksum is the sum of two 64-bit hashes of each row's text: equal for equal rows in any order, and computed
+        by the server alike here and in a restored copy.
+        """
+        found = {}
+        for schema, table in self._connection.execute(_TABLES).fetchall():
+            query = sql.SQL(
+                "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text,"
+                " coalesce(sum(hashtextextended(t::text, 1)::numeric), 0)::text FROM {} AS t"
+            ).format(sql.Identifier(schema, table))
+            row = self._connection.execute(query).fetchone()
+            if row is not None:
+                found[f"{schema}.{table}"] = TableFingerprint(rows=int(row[0]), checksum=f"{row[1]}/{row[2]}")
+        return found
+
+    def sequences(self) -> dict[str, int | None]:
+        """Return where every sequence stands at this moment, by `schema.sequence`; None for one never used."""
+        query: LiteralString = "SELECT schemaname || '.' || sequencename, last_value FROM pg_sequences ORDER BY 1"
+        return dict(self._connection.execute(query).fetchall())
+
+
+_EVIDENCE: LiteralString = (
+    "SELECT id, scan_id, kind, media_type, size_bytes, sha256::text, object_key, leaf_index, log_index, signer_keyid,"
+    " created FROM evidence"
+)
+_CHECKPOINT: LiteralString = "SELECT size, root, note, created FROM log_checkpoints"
+_TABLES: LiteralString = (
+    "SELECT schemaname, tablename FROM pg_tables"
+    " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
+)
+
+
+def compare_markers(acknowledged: Iterable[int], present: Iterable[int]) -> MarkerCheck:
+    """Compare acknowledged marker numbers with those that are there."""
+    wanted, there = list(acknowledged), list(present)
+    wanted_once, there_once = set(wanted), set(there)
+    return MarkerCheck(
+        acknowledged=len(wanted),
+        present=len(there),
+        missing=tuple(sorted(wanted_once - there_once)),
+        repeated=_repeated(wanted) + _repeated(there),
+        unacknowledged=tuple(sorted(there_once - wanted_once)),
+    )
+
+
+def _repeated(numbers: list[int]) -> tuple[int, ...]:
+    return tuple(sorted(number for number, times in Counter(numbers).items() if times > 1))
+
+
+def _first_line(error: psycopg.Error) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,186 @@
+"""Ask the site's Prometheus, and keep what it answered.
+
+Invariants: an answer carries the query as it was sent, its time and the raw document, so that a verdict can be computed
+again from the record; an error, a warning-free empty vector and a number are three different things.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cutover.errors import CouldNotMeasure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One value of one series; NaN and infinities are kept as they are."""
+
+    labels: Mapping[str, str]
+    value: float
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one instant query gave."""
+
+    query: str
+    time: datetime
+    """When the query was evaluated."""
+    samples: tuple[Sample, ...]
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One series of a range query, oldest sample first."""
+
+    labels: Mapping[str, str]
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrapeTarget:
+    """One target that Prometheus scrapes."""
+
+    labels: Mapping[str, str]
+    url: str
+    is_up: bool
+    error: str
+
+
+class Prometheus:
+    """One Prometheus server, by its URL."""
+
+    def __init__(self, url: str, *, timeout_s: float = _TIMEOUT_S, client: httpx.Client | None = None) -> None:
+        """Open nothing yet. client: what sends the requests, where a test brings its own."""
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._client = client
+
+    def query(self, expression: str, *, at: datetime | None = None) -> Answer:
+        """Evaluate an expression at a time, by default now.
+
+        Raises: CouldNotMeasure `prometheus-unreachable`, `prometheus-refused`, `prometheus-unreadable`.
+        """
+        moment = at or datetime.now(UTC)
+        document = self._get("/api/v1/query", {"query": expression, "time": f"{moment.timestamp():.3f}"})
+        try:
+            data = document["data"]
+            if data["resultType"] == "scalar":
+                entries = [{"metric": {}, "value": data["result"]}]
+            elif data["resultType"] == "vector":
+                entries = data["result"]
+            else:
+                raise ValueError(data["resultType"])  # noqa: TRY301 (mapped with the rest)
+            samples = tuple(_sample(entry["metric"], entry["value"]) for entry in entries)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._unreadable(document) from error
+        return Answer(query=expression, time=moment, samples=samples, raw=document)
+
+    def query_range(self, expression: str, *, start: datetime, end: datetime, step_s: float) -> tuple[Series, ...]:
+        """Evaluate an expression every `step_s` seconds from start to end (5.1: what the whole window looked like).
+
+        Raises: as `query`.
+        """
+        parameters = {
+            "query": expression,
+            "start": f"{start.timestamp():.3f}",
+            "end": f"{end.timestamp():.3f}",
+            "step": f"{step_s:g}",
+        }
+        document = self._get("/api/v1/query_range", parameters)
+        try:
+            return tuple(
+                Series(
+                    labels=dict(entry["metric"]),
+                    samples=tuple(_sample(entry["metric"], value) for value in entry["values"]),
+                )
+                for entry in document["data"]["result"]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._unreadable(document) from error
+
+    def targets(self, **labels: str) -> tuple[ScrapeTarget, ...]:
+        """Return what is scraped now and carries the labels."""
+        document = self._get("/api/v1/targets", {"state": "active"})
+        try:
+            found = tuple(
+                ScrapeTarget(
+                    labels=dict(entry["labels"]),
+                    url=str(entry["scrapeUrl"]),
+                    is_up=entry["health"] == "up",
+                    error=str(entry.get("lastError", "")),
+                )
+                for entry in document["data"]["activeTargets"]
+            )
+        except (KeyError, TypeError) as error:
+            raise self._unreadable(document) from error
+        return tuple(target for target in found if labels.items() <= target.labels.items())
+
+    def is_ready(self) -> bool:
+        """Whether it answers that it is ready."""
+        try:
+            self._get("/api/v1/query", {"query": "vector(1)"})
+        except CouldNotMeasure:
+            return False
+        return True
+
+    def _get(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        import httpx  # noqa: PLC0415 (only a run that asks needs it)
+
+        if self._client is None:
+            self._client = httpx.Client(timeout=self._timeout_s, trust_env=False)
+        try:
+            response = self._client.get(self.url + path, params=dict(parameters))
+        except httpx.HTTPError as error:
+            raise CouldNotMeasure(
+                f"Prometheus at {self.url} does not answer",
+                code="prometheus-unreachable",
+                seen=str(error) or type(error).__name__,
+                do="check that Prometheus runs and that url in [prometheus] of the target is right",
+                cause_text="Prometheus is unreachable, so no gate can be measured",
+            ) from error
+        try:
+            document = response.json()
+        except ValueError as error:
+            raise self._unreadable(response.text[:200]) from error
+        if not isinstance(document, dict):
+            raise self._unreadable(document)
+        if response.status_code != 200 or document.get("status") != "success":
+            raise CouldNotMeasure(
+                "Prometheus refused a query",
+                code="prometheus-refused",
+                seen=f"{response.status_code} {document.get('error', '')}",
+                do="see the resolved query in gates/samples.jsonl of the record",
+                query=parameters.get("query", ""),
+            )
+        return document
+
+    def _unreadable(self, document: object) -> CouldNotMeasure:
+        return CouldNotMeasure(
+            f"the answer of {self.url} is not Prometheus' own",
+            code="prometheus-unreadable",
+            seen=str(document)[:200],
+            do="check that url in [prometheus] of the target is a Prometheus server",
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def _sample(labels: Mapping[str, str], pair: tuple[float, str]) -> Sample:
+    moment, text = pair
+    return Sample(labels=dict(labels), value=float(text), time=datetime.fromtimestamp(float(moment), UTC))

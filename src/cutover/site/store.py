@@ -1,0 +1,292 @@
+"""Read the site's object storage (S3), and keep artifacts in its archive.
+
+Responsibility: bulk reads of evidence content, as fast as the store gives them; small objects; the archive of 4.3c.
+Invariants: content is streamed, never held whole unless asked for; every request has a deadline; a request is signed
+for its own URL alone and no secret is in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from cutover.errors import ClauseFailed, CouldNotMeasure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import urllib3
+    from mypy_boto3_s3 import S3Client
+
+_CONNECT_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 30.0
+_CHUNK_BYTES = 1 << 20
+_POOL = 16
+_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """One object as a listing tells it."""
+
+    key: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """An artifact in the archive, proven by reading it back."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+    """`sha256:` and 64 hex digits, of the bytes read back."""
+    version: str
+    """Empty where the archive keeps no versions."""
+    retained_until: datetime | None
+    """None where the archive has no retention lock."""
+
+
+class Store:
+    """One bucket of one S3 endpoint, and the archive bucket beside it."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        bucket: str,
+        access_key: str,
+        secret_key: str,
+        archive_bucket: str = "",
+        region: str = _REGION,
+        pool: int = _POOL,
+    ) -> None:
+        """Open nothing yet. pool: how many connections are kept, and so how many readers make sense."""
+        self.endpoint = endpoint.rstrip("/")
+        self.bucket = bucket
+        self.archive_bucket = archive_bucket
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._region = region
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._client: S3Client | None = None
+        self._http: urllib3.HTTPConnectionPool | None = None
+        self._signer: Any = None
+
+    # -- clients ---------------------------------------------------------------------------------------------------
+
+    def _s3(self) -> S3Client:
+        with self._lock:
+            if self._client is None:
+                import boto3  # noqa: PLC0415 (slow to import)
+                from botocore.config import Config  # noqa: PLC0415
+
+                self._client = boto3.session.Session().client(
+                    "s3",
+                    endpoint_url=self.endpoint,
+                    region_name=self._region,
+                    aws_access_key_id=self._access_key,
+                    aws_secret_access_key=self._secret_key,
+                    config=Config(
+                        connect_timeout=_CONNECT_TIMEOUT_S,
+                        read_timeout=_READ_TIMEOUT_S,
+                        retries={"total_max_attempts": 2},
+                        max_pool_connections=self._pool,
+                        s3={"addressing_style": "path"},
+                        request_checksum_calculation="when_required",
+                        response_checksum_validation="when_required",
+                    ),
+                )
+            return self._client
+
+    def _pooled(self) -> tuple[urllib3.HTTPConnectionPool, Any]:
+        """Return the connections and the signer of the bulk path: botocore's signature on a bare HTTP request.
+
+        boto3's own call costs several times the request itself; the signature is the same.
+        """
+        with self._lock:
+            if self._http is None:
+                import urllib3  # noqa: PLC0415
+                from botocore.auth import S3SigV4Auth  # noqa: PLC0415 (slow to import)
+                from botocore.credentials import Credentials  # noqa: PLC0415
+
+                self._http = urllib3.connectionpool.connection_from_url(
+                    self.endpoint,
+                    maxsize=self._pool,
+                    block=True,
+                    timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S),
+                    retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=[], redirect=0),
+                )
+                self._signer = S3SigV4Auth(Credentials(self._access_key, self._secret_key), "s3", self._region)
+            return self._http, self._signer
+
+    @contextlib.contextmanager
+    def _asking(self, what: str) -> Iterator[S3Client]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 (slow to import)
+
+        client = self._s3()
+        try:
+            yield client
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            if status == 404 or code in {"NoSuchKey", "404"}:
+                raise self._absent(what) from error
+            raise self._refused(what, f"{status} {code}") from error
+        except (BotoCoreError, OSError) as error:
+            raise self._unreachable(what, error) from error
+
+    def _absent(self, what: str) -> ClauseFailed:
+        return ClauseFailed(
+            f"{what} is not in the store",
+            code="object-absent",
+            seen=f"404 from {self.endpoint}",
+            do="find out who removed it; restore it from the evidence backup (1.2b)",
+        )
+
+    def _refused(self, what: str, seen: str) -> CouldNotMeasure:
+        return CouldNotMeasure(
+            f"the store refused {what}",
+            code="store-refused",
+            seen=seen,
+            do="check the bucket and the keys in [store] of the target, and the state of the store",
+        )
+
+    def _unreachable(self, what: str, error: Exception) -> CouldNotMeasure:
+        return CouldNotMeasure(
+            f"the store at {self.endpoint} does not answer ({what})",
+            code="store-unreachable",
+            seen=str(error)[:200],
+            do="check that the object storage runs and that endpoint in [store] of the target is right",
+        )
+
+    # -- bulk reads ------------------------------------------------------------------------------------------------
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """Yield an object's bytes in order; safe from many threads at once.
+
+        Raises: ClauseFailed `object-absent`, CouldNotMeasure `store-refused`, `store-unreachable`. Also when the
+        connection ends before the length that was announced.
+        """
+        import urllib3  # noqa: PLC0415
+
+        pool, signer = self._pooled()
+        what = f"{self.bucket}/{key}"
+        path = f"/{self.bucket}/{quote(key, safe='/~')}"
+        try:
+            answer = pool.urlopen("GET", path, headers=self._signed(signer, path), preload_content=False)
+            try:
+                if answer.status == 404:
+                    raise self._absent(what)
+                if answer.status != 200:
+                    raise self._refused(what, f"{answer.status} {answer.read(300)!r}")
+                while chunk := answer.read(_CHUNK_BYTES):
+                    yield chunk
+            finally:
+                answer.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(what, error) from error
+
+    def _signed(self, signer: Any, path: str) -> dict[str, str]:  # noqa: ANN401 (botocore ships no types)
+        from botocore.awsrequest import AWSRequest  # noqa: PLC0415 (slow to import)
+
+        request = AWSRequest(method="GET", url=self.endpoint + path)
+        signer.add_auth(request)
+        return {**dict(request.headers.items()), "Host": urlsplit(self.endpoint).netloc}
+
+    # -- small objects ---------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> bytes:
+        """Return an object whole."""
+        return b"".join(self.open(key))
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write a small object."""
+        with self._asking(f"{self.bucket}/{key}") as client:
+            client.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        with self._asking(f"{self.bucket}/{key}") as client:
+            client.delete_object(Bucket=self.bucket, Key=key)
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects under a prefix in the order of their keys, page by page."""
+        with self._asking(f"the list of {self.bucket}/{prefix}") as client:
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                for entry in page.get("Contents", []):
+                    yield StoredObject(key=entry["Key"], size_bytes=entry["Size"])
+
+    def is_reachable(self) -> bool:
+        """Whether the bucket answers to these keys."""
+        try:
+            with self._asking(f"the bucket {self.bucket}") as client:
+                client.head_bucket(Bucket=self.bucket)
+        except (CouldNotMeasure, ClauseFailed):
+            return False
+        return True
+
+    # -- archive ---------------------------------------------------------------------------------------------------
+
+    def archive(self, key: str, content: bytes, *, retain: timedelta | None = None) -> Archived:
+        """Keep an artifact in the archive bucket and prove it by reading that version back (4.3c).
+
+        retain: how long nobody may remove it, where the bucket has object lock; without lock it is kept all the same,
+        and the answer says that it is not retained.
+        Raises: ClauseFailed `archive-differs`, CouldNotMeasure.
+        """
+        what = f"{self.archive_bucket}/{key}"
+        digest = hashlib.sha256(content)
+        until = datetime.now(UTC) + retain if retain is not None and self.archive_is_locked() else None
+        extra: dict[str, Any] = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until} if until else {}
+        with self._asking(what) as client:
+            checksum = base64.b64encode(digest.digest()).decode()
+            put = client.put_object(Bucket=self.archive_bucket, Key=key, Body=content, ChecksumSHA256=checksum, **extra)
+            version = str(put.get("VersionId", "") or "")
+            named: dict[str, Any] = {"VersionId": version} if version and version != "null" else {}
+            back = client.get_object(Bucket=self.archive_bucket, Key=key, **named)["Body"].read()
+            if until is not None:
+                lock = client.get_object_retention(Bucket=self.archive_bucket, Key=key, **named).get("Retention", {})
+                until = lock.get("RetainUntilDate")
+        found = hashlib.sha256(back).hexdigest()
+        if found != digest.hexdigest():
+            raise ClauseFailed(
+                f"the archive does not hold what was put there: {what}",
+                code="archive-differs",
+                seen=f"sha256:{found} (expected sha256:{digest.hexdigest()})",
+                guide="4.3",
+                do="check the archive bucket, then archive again",
+            )
+        return Archived(
+            key=key,
+            size_bytes=len(back),
+            sha256=f"sha256:{found}",
+            version=version,
+            retained_until=until,
+        )
+
+    def archive_is_locked(self) -> bool:
+        """Whether the archive bucket has object lock."""
+        try:
+            with self._asking(f"the lock of {self.archive_bucket}") as client:
+                answer = client.get_object_lock_configuration(Bucket=self.archive_bucket)
+        except (CouldNotMeasure, ClauseFailed):
+            return False
+        return answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            if self._http is not None:
+                self._http.close()
+                self._http = None
+            if self._client is not None:
+                self._client.close()
+                self._client = None
