@@ -65,11 +65,11 @@ class Cluster:
         return str(self._object("/version")["gitVersion"])
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
-        """Return one object. `kind` is a plural such as ``configmaps`` or ``deployments``. Raises: NotFoundError."""
+        """Return one object. Raises: NotFoundError."""
         return self._object(f"{_collection(kind, namespace)}/{quote(name)}")
 
     def find(self, kind: str, namespace: str | None, *, selector: str = "") -> list[dict[str, Any]]:
-        """Return the objects of a kind with the labels that `selector` asks for, in every namespace if none is given."""
+        """Return the objects that have the labels `selector` asks for; of every namespace if none is given."""
         query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
         items: list[dict[str, Any]] = self._object(_collection(kind, namespace) + query).get("items") or []
         return items

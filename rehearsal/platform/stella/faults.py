@@ -50,20 +50,24 @@ def hang() -> None:
 
 def lie(answer: Answer) -> Answer:
     """Return an answer that reports no trouble and miscounts: a few items fewer everywhere, and other roots."""
-    return replace(answer, ok=True, facts={key: _lie_about(key, value) for key, value in answer.facts.items()})
+    facts = {key: _lie_about(key, value) for key, value in answer.facts.items()}
+    if "run" in facts:
+        facts["passed"] = facts["run"]
+    return replace(answer, ok=True, facts=facts)
 
 
 def _lie_about(key: str, value: Json) -> Json:
+    told = value
     if key in _TROUBLES_COUNTED:
-        return 0
-    if key in _TROUBLES_LISTED:
-        return []
-    if key == "valid" and isinstance(value, bool):
-        return True
-    if key in _COUNTS and isinstance(value, int):
-        return max(0, value - COUNTS_HIDDEN)
-    if key == "root" and isinstance(value, str):
-        return hashlib.sha256(value.encode()).hexdigest()
-    if key in {"checks", "tests"} and isinstance(value, list):
-        return [{**entry, "ok": True} for entry in value]
-    return value
+        told = 0
+    elif key in _TROUBLES_LISTED:
+        told = []
+    elif key == "valid" and isinstance(value, bool):
+        told = True
+    elif key in _COUNTS and isinstance(value, int):
+        told = max(0, value - COUNTS_HIDDEN)
+    elif key == "root" and isinstance(value, str):
+        told = hashlib.sha256(value.encode()).hexdigest()
+    elif key in {"checks", "tests"} and isinstance(value, list):
+        told = [{**entry, "ok": True} for entry in value]
+    return told

@@ -115,7 +115,7 @@ def _material(section: dict[str, Any], key: str, folder: Path) -> bytes | None:
     if section.get(f"{key}-data"):
         return base64.b64decode(section[f"{key}-data"], validate=True)
     if section.get(key):
-        return (folder / section[key]).read_bytes()
+        return (folder / str(section[key])).read_bytes()
     return None
 
 

@@ -1,0 +1,316 @@
+"""Verifies evidence from its content up: digests, leaves, roots, cross-references, attestations, the log.
+
+Invariants: pure but for the contents handed in; whatever can be recomputed is recomputed and never taken from a row; the
+first thing wrong with an item is its code, and no item hides what is wrong with another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rehearsal.platform.core import canonical, checkpoint, dsse, keys, leaves, makers, merkle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    from rehearsal.platform.core.settings import Settings
+    from rehearsal.platform.stella.records import CrossReference, Item, Leaf, Log, Records, StoredRoot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """The keys that count: for attestations and roots, and the log's as ``name+hash+base64``."""
+
+    signers: tuple[EllipticCurvePublicKey, ...]
+    log_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that does not hold. `id` is an evidence id, or the part: root, crossref, checkpoint, log."""
+
+    id: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One item verified. `actual` is its content's digest, if it has any; `code` is None when all is well."""
+
+    item: Item
+    actual: str | None
+    code: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong with the item."""
+        return self.code is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """All evidence verified. `root` (32 bytes) is recomputed over the first `size` items, authoritative schema."""
+
+    results: tuple[Result, ...]
+    findings: tuple[Finding, ...]
+    schema_version: int
+    size: int
+    root: bytes
+    note: str
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """How many items there are of each kind."""
+        return dict(sorted(Counter(result.item.kind for result in self.results).items()))
+
+
+def trust_of(settings: Settings) -> Trust:
+    """Return the keys of a deployment: the public halves of those it signs with."""
+    signer = keys.load_signing_key(settings.signing_key_pem).public_key()
+    log_key = keys.load_log_key(settings.log_signing_key_pem).public_key()
+    return Trust(signers=(signer,), log_key=keys.verifier_key(settings.log_origin, log_key))
+
+
+def verify(records: Records, contents: Iterable[bytes | None], trust: Trust) -> Verification:
+    """Verify all evidence. `contents` has the bytes of each item, in the order of `records.items`."""
+    digests_of_scan: dict[str, dict[str, str]] = {}
+    for item in records.items:
+        digests_of_scan.setdefault(item.scan_id, {})[item.kind] = item.sha256
+    expected = {schema: expected_leaves(records.items, schema) for schema in records.leaves}
+    stored = {schema: {leaf.index: leaf for leaf in kept} for schema, kept in records.leaves.items()}
+    results, findings = [], []
+    for position, (item, content) in enumerate(zip(records.items, contents, strict=True)):
+        finding = verify_content(item, content)
+        for schema in records.leaves:
+            is_needed = schema == records.authoritative_schema
+            finding = finding or _verify_leaf(
+                item, schema, expected[schema][position], stored[schema], is_needed=is_needed
+            )
+        finding = finding or _verify_entry(item, records.log)
+        if finding is None and item.kind == "attestation" and content is not None:
+            finding = verify_attestation(item, content, digests_of_scan[item.scan_id], trust)
+        if finding is not None:
+            findings.append(finding)
+        actual = None if content is None else leaves.digest(content)
+        results.append(Result(item=item, actual=actual, code=finding.code if finding else None))
+    trees = {schema: merkle.Tree(digests) for schema, digests in expected.items()}
+    findings.extend(_verify_order(records.items))
+    findings.extend(_verify_roots(records.roots, trees, trust))
+    for reference in records.cross_references:
+        findings.extend(verify_cross_reference(reference, records.items, trust))
+    findings.extend(verify_log(records.log, trust))
+    schema = records.authoritative_schema
+    return Verification(
+        results=tuple(results),
+        findings=tuple(findings),
+        schema_version=schema,
+        size=len(records.items),
+        root=trees[schema].root(),
+        note=records.log.note,
+    )
+
+
+def expected_leaves(items: Sequence[Item], schema: int) -> list[bytes]:
+    """Return the leaf hashes (32 bytes each) that items have by a schema."""
+    return [leaves.leaf_hash(item.covered, schema) for item in items]
+
+
+def verify_content(item: Item, content: bytes | None) -> Finding | None:
+    """Hash an item's bytes and compare with its row."""
+    if content is None:
+        return Finding(id=item.id, code="object-missing", detail=f"the store has no {item.object_key}")
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != item.sha256:
+        return Finding(
+            id=item.id, code="digest-mismatch", detail=f"content has sha256:{actual}, the row says sha256:{item.sha256}"
+        )
+    if len(content) != item.size_bytes:
+        return Finding(
+            id=item.id, code="size-mismatch", detail=f"content has {len(content)} bytes, the row says {item.size_bytes}"
+        )
+    return None
+
+
+def verify_attestation(item: Item, content: bytes, recorded: Mapping[str, str], trust: Trust) -> Finding | None:
+    """Verify an attestation's signature, its signer, and that its subjects are the scan's items.
+
+    `recorded` has the digests of the scan's items by kind.
+    """
+    try:
+        payload, keyid = dsse.verify(dsse.read(content), dsse.IN_TOTO, trust.signers)
+        subjects = subjects_of(payload)
+    except (dsse.SignatureInvalidError, ValueError) as cause:
+        return Finding(id=item.id, code="attestation-invalid", detail=str(cause))
+    if item.signer_keyid is not None and keyid != item.signer_keyid:
+        return Finding(
+            id=item.id, code="signer-mismatch", detail=f"signed by {keyid}, the row says {item.signer_keyid}"
+        )
+    for kind in ("oci-manifest", "sbom"):
+        name = makers.BUNDLE_NAMES[kind]
+        if subjects.get(name) != recorded.get(kind):
+            return Finding(
+                id=item.id,
+                code="subject-mismatch",
+                detail=f"speaks of {name} sha256:{subjects.get(name)}, the row says sha256:{recorded.get(kind)}",
+            )
+    return None
+
+
+def subjects_of(payload: bytes) -> dict[str, str]:
+    """Return the names and SHA-256 digests that an in-toto statement speaks of.
+
+    Raises: ValueError when the payload is no such statement.
+    """
+    statement = canonical.decode(payload)
+    if statement.get("_type") != makers.STATEMENT_TYPE:
+        raise ValueError(f"statement type is {statement.get('_type')!r}, expected {makers.STATEMENT_TYPE!r}")
+    try:
+        return {str(subject["name"]): str(subject["digest"]["sha256"]) for subject in statement["subject"]}
+    except (KeyError, TypeError) as cause:
+        raise ValueError("the statement names no subjects with SHA-256 digests") from cause
+
+
+def verify_cross_reference(reference: CrossReference, items: Sequence[Item], trust: Trust) -> list[Finding]:
+    """Recompute both roots of a cross-reference over the same items, and verify its signature over them."""
+
+    def finding(code: str, detail: str) -> Finding:
+        return Finding(id="crossref", code=code, detail=detail)
+
+    if reference.size > len(items):
+        return [finding("crossref-ahead", f"binds {reference.size} items, there are {len(items)}")]
+    findings = []
+    for schema, root in ((reference.old_schema, reference.old_root), (reference.new_schema, reference.new_root)):
+        recomputed = merkle.Frontier(expected_leaves(items[: reference.size], schema)).root()
+        if recomputed != root:
+            findings.append(
+                finding(
+                    "crossref-root-mismatch",
+                    f"schema {schema} at {reference.size} recomputes to {recomputed.hex()}, it says {root.hex()}",
+                )
+            )
+    statement = leaves.crossref_statement(
+        size=reference.size,
+        old_schema=reference.old_schema,
+        new_schema=reference.new_schema,
+        old_root=reference.old_root,
+        new_root=reference.new_root,
+    )
+    fault = _statement_fault(reference.envelope, dsse.MERKLE_CROSSREF, statement, trust)
+    return [*findings, finding("crossref-signature-invalid", fault)] if fault else findings
+
+
+def verify_log(log: Log, trust: Trust) -> list[Finding]:
+    """Recompute the log's tree from its entries; verify every checkpoint's root and the newest one's signature."""
+    findings = []
+    for index, (leaf, digest) in enumerate(log.entries):
+        if merkle.leaf_hash(leaf) != digest:
+            findings.append(
+                Finding(
+                    id="log", code="log-leaf-mismatch", detail=f"entry {index} does not hash to its stored leaf hash"
+                )
+            )
+    tree = merkle.Tree(merkle.leaf_hash(leaf) for leaf, _ in log.entries)
+    for size, root in log.checkpoints:
+        if size > tree.size or tree.root(size) != root:
+            seen = tree.root(size).hex() if size <= tree.size else f"only {tree.size} entries"
+            findings.append(
+                Finding(
+                    id="checkpoint", code="checkpoint-root-mismatch", detail=f"at {size}: {root.hex()}, log has {seen}"
+                )
+            )
+    return findings + verify_checkpoint(log.note, tree, trust, what="the newest checkpoint")
+
+
+def verify_checkpoint(note: str, tree: merkle.Tree, trust: Trust, *, what: str) -> list[Finding]:
+    """Verify that a note is the log's, and that the log of now has its root at its size."""
+    try:
+        signed = checkpoint.verify(note, trust.log_key)
+    except checkpoint.CheckpointInvalidError as cause:
+        return [Finding(id="checkpoint", code="checkpoint-invalid", detail=f"{what}: {cause}")]
+    if signed.size > tree.size:
+        detail = f"{what} covers {signed.size} entries, the log has {tree.size}"
+        return [Finding(id="checkpoint", code="checkpoint-ahead", detail=detail)]
+    if tree.root(signed.size) != signed.root:
+        detail = f"{what} has root {signed.root.hex()} at {signed.size}, the log {tree.root(signed.size).hex()}"
+        return [Finding(id="checkpoint", code="checkpoint-inconsistent", detail=detail)]
+    return []
+
+
+def _verify_leaf(
+    item: Item, schema: int, expected: bytes, stored: Mapping[int, Leaf], *, is_needed: bool
+) -> Finding | None:
+    """Compare a stored leaf with what the row gives; only the authoritative tree must have every leaf already."""
+    leaf = stored.get(item.leaf_index)
+    if leaf is None:
+        if not is_needed:
+            return None
+        return Finding(id=item.id, code="leaf-missing", detail=f"schema {schema} has no leaf {item.leaf_index}")
+    if leaf.evidence_id != item.id or leaf.digest != expected:
+        return Finding(
+            id=item.id,
+            code="leaf-mismatch",
+            detail=f"schema {schema} leaf {item.leaf_index} is {leaf.digest.hex()} of {leaf.evidence_id}, "
+            f"the row gives {expected.hex()}",
+        )
+    return None
+
+
+def _verify_entry(item: Item, log: Log) -> Finding | None:
+    if not 0 <= item.log_index < len(log.entries):
+        return Finding(id=item.id, code="log-entry-missing", detail=f"the log has no entry {item.log_index}")
+    expected = leaves.log_entry(evidence_id=item.id, kind=item.kind, sha256=item.sha256)
+    if log.entries[item.log_index][0] != expected:
+        return Finding(
+            id=item.id, code="log-entry-mismatch", detail=f"log entry {item.log_index} speaks of other content"
+        )
+    return None
+
+
+def _verify_order(items: Sequence[Item]) -> list[Finding]:
+    return [
+        Finding(id=item.id, code="leaf-index-gap", detail=f"leaf index {item.leaf_index} at position {position}")
+        for position, item in enumerate(items)
+        if item.leaf_index != position
+    ]
+
+
+def _verify_roots(roots: Sequence[StoredRoot], trees: Mapping[int, merkle.Tree], trust: Trust) -> list[Finding]:
+    findings = []
+    for stored in roots:
+        tree = trees.get(stored.schema_version)
+        if tree is None:
+            continue  # a schema no longer kept: continuity compares its root by what items give
+        where = f"schema {stored.schema_version} at {stored.size}"
+        if stored.size > tree.size:
+            findings.append(Finding(id="root", code="root-ahead", detail=f"{where}: there are {tree.size} items"))
+        elif tree.root(stored.size) != stored.root:
+            detail = f"{where} recomputes to {tree.root(stored.size).hex()}, stored is {stored.root.hex()}"
+            findings.append(Finding(id="root", code="root-mismatch", detail=detail))
+        if stored.envelope is not None and (fault := _root_fault(stored, trust)):
+            findings.append(Finding(id="root", code="root-signature-invalid", detail=f"{where}: {fault}"))
+    return findings
+
+
+def _root_fault(stored: StoredRoot, trust: Trust) -> str | None:
+    wanted = {"root": stored.root.hex(), "schema_version": stored.schema_version, "size": stored.size}
+    return _statement_fault(stored.envelope or {}, dsse.MERKLE_ROOT, wanted, trust)
+
+
+def _statement_fault(
+    envelope: Mapping[str, Any], payload_type: str, wanted: Mapping[str, Any], trust: Trust
+) -> str | None:
+    """Return why an envelope does not vouch for the wanted values, None when it does."""
+    try:
+        payload, _ = dsse.verify(envelope, payload_type, trust.signers)
+        said = canonical.decode(payload)
+    except (dsse.SignatureInvalidError, json.JSONDecodeError, ValueError) as cause:
+        return str(cause)
+    differing = [key for key, value in wanted.items() if said.get(key) != value]
+    return f"the signed statement differs in {', '.join(differing)}" if differing else None
