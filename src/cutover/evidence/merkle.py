@@ -141,9 +141,8 @@ def verify_consistency(*, size1: int, size2: int, proof: Sequence[bytes], root1:
         return
     if not proof:  # 1.
         raise EvidenceError("proof-length", item, expected="at least one hash", actual="an empty proof")
-    path = list(proof)
-    if size1 & (size1 - 1) == 0:  # 2. an exact power of two: the first root stands for itself
-        path.insert(0, root1)
+    # 2. at an exact power of two the first root stands for itself
+    path = [root1, *proof] if size1 & (size1 - 1) == 0 else list(proof)
     fn, sn = size1 - 1, size2 - 1  # 3.
     while fn & 1:  # 4.
         fn, sn = fn >> 1, sn >> 1

@@ -1,0 +1,170 @@
+"""Two snapshots compared in one merge pass, in constant memory, with totals that balance.
+
+Invariants: before = unchanged + changed + missing; after = before - missing + added; an item made after the first
+snapshot's watermark is `added`, never unaccounted (F.8). Equal lines are compared as bytes and not parsed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cutover.evidence import snapshot
+from cutover.evidence.errors import EvidenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+KEEP_ITEMS: Final = 10_000
+"""How many changed and missing items a `Diff` names; its totals always count all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One item that is not the same: `what` is changed, missing or added; `fields` maps names to (before, after)."""
+
+    id: str
+    kind: str
+    what: str
+    fields: Mapping[str, tuple[object, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """The balance. `items` names the changed and missing ones, at most `KEEP_ITEMS`; `changes` streams all of them."""
+
+    before: int
+    after: int
+    unchanged: int
+    changed: int
+    missing: int
+    added: int
+    items: tuple[Change, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return totals and items, as the record keeps them."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "unchanged": self.unchanged,
+            "changed": self.changed,
+            "missing": self.missing,
+            "added": self.added,
+            "items": [
+                {
+                    "id": change.id,
+                    "kind": change.kind,
+                    "what": change.what,
+                    "fields": {name: {"before": old, "after": new} for name, (old, new) in change.fields.items()},
+                }
+                for change in self.items
+            ],
+        }
+
+
+def compare(before_dir: Path, after_dir: Path) -> Diff:
+    """Compare two snapshots.
+
+    Raises:
+        EvidenceError: `snapshot-altered`, `snapshot-malformed`, or `balance-wrong` when a file does not hold as many
+            items as its manifest says.
+
+    """
+    before, after = snapshot.load(before_dir), snapshot.load(after_dir)
+    counts = dict.fromkeys(("unchanged", "changed", "missing", "added"), 0)
+    kept: list[Change] = []
+    for old, new in pairs(before, after):
+        if old == new:
+            counts["unchanged"] += 1
+            continue
+        change = _change(old, new)
+        counts[change.what] += 1
+        if change.what != "added" and len(kept) < KEEP_ITEMS:
+            kept.append(change)
+    result = Diff(before=before.manifest.items, after=after.manifest.items, **counts, items=tuple(kept))
+    _demand_balance(result)
+    return result
+
+
+def changes(before_dir: Path, after_dir: Path) -> Iterator[Change]:
+    """Return every changed, missing and added item, ascending by id; raises as `compare` does, but for the balance."""
+    for old, new in pairs(snapshot.load(before_dir), snapshot.load(after_dir)):
+        if old != new:
+            yield _change(old, new)
+
+
+def pairs(before: snapshot.Snapshot, after: snapshot.Snapshot) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Merge two snapshots: the raw lines of each id, None on the side that does not have it, ascending by id.
+
+    Raises:
+        EvidenceError: `snapshot-altered` or `snapshot-malformed`, a file out of order included.
+
+    """
+    left, right = _Side(before.raw_lines()), _Side(after.raw_lines())
+    while left.raw is not None or right.raw is not None:
+        if left.raw == right.raw:
+            yield left.raw, right.raw
+            left.advance()
+            right.advance()
+        elif right.raw is None or (left.raw is not None and left.id < right.id):
+            yield left.raw, None
+            left.advance()
+        elif left.raw is None or right.id < left.id:
+            yield None, right.raw
+            right.advance()
+        else:
+            yield left.raw, right.raw
+            left.advance()
+            right.advance()
+
+
+class _Side:
+    """One snapshot's lines with one in hand; its id is parsed only when somebody asks."""
+
+    __slots__ = ("_id", "_last", "_lines", "raw")
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+        self._last = ""
+        self._id: str | None = None
+        self.raw: bytes | None = None
+        self.advance()
+
+    @property
+    def id(self) -> str:
+        if self._id is None and self.raw is not None:
+            self._id = snapshot.Line.decode(self.raw).id
+            if self._id <= self._last:
+                raise EvidenceError(
+                    "snapshot-malformed", self._id, expected=f"an id after {self._last}", actual=self._id
+                )
+            self._last = self._id
+        return self._id or ""
+
+    def advance(self) -> None:
+        self.raw = next(self._lines, None)
+        self._id = None
+
+
+def _change(old: bytes | None, new: bytes | None) -> Change:
+    before = snapshot.Line.decode(old) if old is not None else None
+    after = snapshot.Line.decode(new) if new is not None else None
+    present = before or after
+    if present is None:
+        raise ValueError("a change has one side at least")
+    fields: dict[str, tuple[object, object]] = {}
+    if before is not None and after is not None:
+        values = ((name, getattr(before, name), getattr(after, name)) for name in snapshot.FIELDS)
+        fields = {name: (left, right) for name, left, right in values if left != right}
+    what = "added" if before is None else "missing" if after is None else "changed"
+    return Change(id=present.id, kind=present.kind, what=what, fields=fields)
+
+
+def _demand_balance(diff: Diff) -> None:
+    if diff.before != diff.unchanged + diff.changed + diff.missing:
+        actual = f"{diff.unchanged} unchanged, {diff.changed} changed, {diff.missing} missing"
+        raise EvidenceError("balance-wrong", "before", expected=diff.before, actual=actual)
+    if diff.after != diff.before - diff.missing + diff.added:
+        actual = f"{diff.before} - {diff.missing} missing + {diff.added} added"
+        raise EvidenceError("balance-wrong", "after", expected=diff.after, actual=actual)
