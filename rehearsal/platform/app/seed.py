@@ -3,8 +3,8 @@
 Run as `python -m rehearsal.platform.app.seed --items 2000 --out FOLDER`; the database, the log and the store come from
 the same environment variables that the platform reads.
 
-Invariants: everything follows from the seed number and the count; content is in the store before a row names it; seeding
-twice is seeding once, and a site with other evidence in it is refused.
+Invariants: everything follows from the seed number and the count; content is in the store before a row names it;
+seeding twice is seeding once, and a site with other evidence in it is refused.
 """
 
 import argparse
