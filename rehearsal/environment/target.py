@@ -1,0 +1,216 @@
+"""What a run is told about the site: the target file, the policy, values, documents and keys.
+
+Invariants: written once when the environment is made; relative paths are relative to the target file; files that hold
+a secret have mode 0600. The windows of the policy are scaled to a rehearsal, and the target's notice says what the site is.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyrage
+import yaml
+
+from rehearsal.environment import layout, pki, sitedata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+CHART = layout.PROJECT / "rehearsal" / "platform" / "chart"
+NOTICE = "Rehearsal on an embedded site with a stand-in for the Stella platform, not a production system"
+STRATEGIES = ("gradual", "instant")
+_WINDOW = dt.timedelta(hours=12)
+
+
+def operator_environment(place: layout.Place) -> dict[str, str]:
+    """Variables of the operator's commands, besides KUBECONFIG: caches of kubectl and helm stay in the environment."""
+    return {
+        "STELLA_NAMESPACE": layout.BLUE_NAMESPACE,
+        "KUBECACHEDIR": str(place.root / "cache" / "kube"),
+        "HELM_CACHE_HOME": str(place.root / "cache" / "helm"),
+        "HELM_CONFIG_HOME": str(place.root / "cache" / "helm-config"),
+        "HELM_DATA_HOME": str(place.root / "cache" / "helm-data"),
+    }
+
+
+def write(place: layout.Place, known: sitedata.Secrets) -> None:
+    """Write everything the operator of this site holds.
+
+    The seed's files (`trust.json`, `test-bundle.tar.gz`, signing keys) are in the environment's folder already.
+    """
+    identity = pyrage.x25519.Identity.generate()
+    pki.write_private(place.root / "backup.agekey", f"{identity}\n".encode("ascii"))
+    for colour in ("blue", "green"):
+        pki.write_private(place.root / f"values-{colour}.yaml", values(place, known, colour).encode("utf-8"))
+    text = target_text(place, known, recipient=str(identity.to_public()))
+    pki.write_private(place.target, text.encode("utf-8"))
+    (place.root / "policy.toml").write_text(policy_text(dt.datetime.now(dt.UTC)), encoding="utf-8")
+    documents = place.root / "docs"
+    documents.mkdir()
+    (documents / "CURRENT_VERSION.md").write_text(f"# Current version\n\n{layout.RELEASE_FROM}\n", encoding="utf-8")
+    (documents / "CHANGELOG.md").write_text(
+        f"# Changelog of this site\n\n## {layout.RELEASE_FROM}\n\n- Installed.\n", encoding="utf-8"
+    )
+
+
+def values(place: layout.Place, known: sitedata.Secrets, colour: str) -> str:
+    """The values file of one colour: green reaches the same database by a path of its own."""
+    host = "postgres.stella.test" if colour == "blue" else "postgres-green.stella.test"
+    document: dict[str, Any] = {
+        "colour": colour,
+        "image": {"repository": "registry.stella.test/stellaops"},
+        "replicas": {"web": 2, "worker": 1},
+        "migrations": {"mode": "init"},
+        "migrationTimeoutSeconds": 15,
+        "database": {"url": known.dsn(sitedata.DATABASE, host=host)},
+        "cache": {"url": f"redis://valkey-{colour}.stella.test:6379/0"},
+        "store": {
+            "endpoint": "http://store.stella.test:8333",
+            "bucket": sitedata.EVIDENCE_BUCKET,
+            "accessKey": known.access_key,
+            "secretKey": known.secret_key,
+        },
+        "signing": {"key": _seeded(place, "signing-key.pem")},
+        "log": {"origin": sitedata.LOG_ORIGIN, "signingKey": _seeded(place, "log-signing-key.pem")},
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _seeded(place: layout.Place, name: str) -> str:
+    return (place.root / name).read_text(encoding="utf-8")
+
+
+def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str) -> str:
+    """The target file's text."""
+    tables: list[tuple[str, Mapping[str, Any]]] = [
+        ("upgrade", {"from": layout.RELEASE_FROM, "to": layout.RELEASE_TO}),
+        (
+            "operator",
+            {
+                "host": "local://",
+                "path": [str(place.bin)],
+                "environment": operator_environment(place),
+                "default_timeout_s": 60,
+            },
+        ),
+        (
+            "kubernetes",
+            {
+                "kubeconfig": "kubeconfig",
+                "context": pki.CONTEXT,
+                "allowed_contexts": [pki.CONTEXT],
+                "allowed_namespaces": [layout.BLUE_NAMESPACE, layout.GREEN_NAMESPACE],
+            },
+        ),
+        ("colours.blue", _colour("blue", layout.BLUE_NAMESPACE)),
+        ("colours.green", _colour("green", layout.GREEN_NAMESPACE)),
+        ("chart", {"path": str(CHART), "image_tag_key": "image.tag", "migrations": "init", "wait_timeout_s": 60}),
+        (
+            "routing",
+            {
+                "kind": "nginx",
+                "url": f"http://{layout.PUBLIC_HOST}",
+                "host": layout.PUBLIC_HOST,
+                "namespace": layout.BLUE_NAMESPACE,
+                "primary": "stellaops-main",
+                "canary": "stellaops-canary",
+                "bridge": "stellaops-green",
+                "ingress_class": "nginx",
+                "colour_header": "X-Stella-Colour",
+                "pod_header": "X-Stella-Pod",
+            },
+        ),
+        (
+            "database",
+            {
+                "dsn": known.dsn(sitedata.DATABASE),
+                "log_dsn": known.dsn(sitedata.LOG_DATABASE),
+                "admin_dsn": known.dsn("postgres", admin=True),
+            },
+        ),
+        (
+            "store",
+            {
+                "endpoint": "http://store.stella.test:8333",
+                "bucket": sitedata.EVIDENCE_BUCKET,
+                "archive_bucket": sitedata.ARCHIVE_BUCKET,
+                "access_key": known.access_key,
+                "secret_key": known.secret_key,
+            },
+        ),
+        ("prometheus", {"url": "http://prometheus.stella.test:9090"}),
+        ("evidence", {"trust_root": "trust.json"}),
+        ("backup", {"age_recipient": recipient, "age_identity_file": "backup.agekey"}),
+        ("documents", {"current_version": "docs/CURRENT_VERSION.md", "changelog": "docs/CHANGELOG.md"}),
+        ("fixtures", {"scan_image": "test-image:latest", "attestation_bundle": "test-bundle.tar.gz"}),
+    ]
+    head: dict[str, Any] = {
+        "schema": "cutover/target/v1",
+        "name": "embedded",
+        "kind": "rehearsal",
+        "disposable": True,
+        "notice": NOTICE,
+        "policy": "policy.toml",
+    }
+    return _toml(head, tables)
+
+
+def _colour(colour: str, namespace: str) -> dict[str, Any]:
+    return {
+        "namespace": namespace,
+        "release": f"stellaops-{colour}",
+        "service": f"stellaops-{colour}",
+        "values": [f"values-{colour}.yaml"],
+        "cache_url": f"redis://valkey-{colour}.stella.test:6379/0",
+    }
+
+
+def policy_text(now: dt.datetime, *, strategy: str = "gradual") -> str:
+    """The policy, scaled so that a whole run fits: the record states the same numbers."""
+
+    def moment(at: dt.datetime) -> str:
+        return at.astimezone(dt.UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+    approval = {
+        "requested_by": "release engineering",
+        "approved_by": "rehearsal policy",
+        "meaning": "This site is disposable: the upgrade may be performed on it at any time within the window.",
+        "approved_at": moment(now),
+        "channel": "written by the environment when it was made",
+        "announced_to": "nobody: the site has no users",
+        "window_start": moment(now - dt.timedelta(minutes=5)),
+        "window_end": moment(now + _WINDOW),
+    }
+    tables: list[tuple[str, Mapping[str, Any]]] = [
+        ("approval", approval),
+        (
+            "traffic",
+            {"weights": [10, 25, 50, 100], "bake_s": 8, "interval_s": 2, "confidence": 0.999, "min_requests": 200},
+        ),
+        ("gates", {"range_s": 5}),
+        ("gates.error_ratio", {"max": 0.01, "min_requests": 20}),
+        ("gates.latency_p99", {"max_s": 0.25}),
+        ("gates.evidence_operations", {"min_per_s": 0.5}),
+        ("gates.attestation_success", {"min_ratio": 0.99, "min_attempts": 1}),
+        ("load", {"users": 20, "requests_per_s": 250, "write_share": 0.1, "scan_share": 0.02, "max_failed": 0}),
+        ("limits", {"queue_drain_s": 20, "ready_s": 60, "backup_max_age_s": 3600, "rollback_s": 10}),
+        ("observation", {"window_s": 30, "interval_s": 2, "in_run": True}),
+    ]
+    return _toml({"schema": "cutover/policy/v1", "strategy": strategy}, tables)
+
+
+def _toml(head: Mapping[str, Any], tables: list[tuple[str, Mapping[str, Any]]]) -> str:
+    lines = [f"{key} = {_toml_value(value)}" for key, value in head.items()]
+    for name, table in tables:
+        lines += ["", f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: object) -> str:
+    """Write a value in TOML. JSON strings, numbers, booleans and arrays are TOML too; an inline table differs."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml_value(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
