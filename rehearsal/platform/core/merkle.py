@@ -56,6 +56,12 @@ class Frontier:
         self._edge.append(carry)
         self.size += 1
 
+    def copy(self) -> "Frontier":
+        """Give a frontier that grows on its own."""
+        twin = Frontier()
+        twin._edge, twin.size = self._edge.copy(), self.size  # noqa: SLF001 - of the same class
+        return twin
+
     def root(self) -> bytes:
         """Give the root over all leaves so far, 32 bytes; of no leaves, SHA-256 of nothing."""
         if not self._edge:
