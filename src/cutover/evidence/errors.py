@@ -69,6 +69,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "leaf-duplicate": INVESTIGATE,
         "root-missing": "let the platform sign a root at or after the baseline's size, then verify again",
         "root-statement-wrong": INVESTIGATE,
+        "schema-unknown": "use a version of this tool that knows the release's leaf schema",
         "crossref-missing": "let the target release finish its category A migrations: they sign the cross-reference",
         "crossref-wrong": INVESTIGATE,
         # the transparency log

@@ -1,0 +1,215 @@
+"""The five guarantees of the guide (clauses E.1 to E.5), each verified from an independent source.
+
+    digests       E.1  manifests, bundles and all that is neither SBOM nor attestation, by re-hash
+    sboms         E.2  SBOMs by their raw bytes
+    tree          E.3  the evidence tree rebuilt from our own lines; every signed root and cross-reference recomputed
+    attestations  E.4  signatures against the trust root held before the upgrade
+    log           E.5  every entry, the old checkpoint and the new one, by rebuilding the log's tree
+
+Invariants: of an item in the baseline, the baseline's line is believed; of a later one the row, whose digest was
+checked against the content when the snapshot was taken. So a finding names the layer that was altered: a flipped
+content is E.1, E.2 or E.4 and leaves E.3 and E.5 standing. A guarantee over nothing does not hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cutover.evidence import diff, snapshot
+from cutover.evidence._findings import KEEP_FINDINGS, Findings, Guarantee
+from cutover.evidence._log import verify_consistency, verify_log
+from cutover.evidence._tree import CROSS_REFERENCE_TYPE, ROOT_TYPE, verify_tree
+from cutover.evidence.errors import Finding
+from cutover.evidence.snapshot import Line, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from cutover.evidence.sources import LogSource, TreeSource
+    from cutover.evidence.trust import TrustRoot
+
+__all__ = [
+    "CROSS_REFERENCE_TYPE",
+    "KEEP_FINDINGS",
+    "ROOT_TYPE",
+    "TITLES",
+    "Guarantee",
+    "Report",
+    "attestations",
+    "digests",
+    "five_guarantees",
+    "log",
+    "sboms",
+    "tree",
+    "verify_consistency",
+]
+
+TITLES: Final[Mapping[str, str]] = {
+    "E.1": "OCI digests unchanged",
+    "E.2": "SBOM content hashes unchanged",
+    "E.3": "Merkle roots recomputed, cross-reference kept",
+    "E.4": "Attestation signatures valid",
+    "E.5": "Log entries immutable",
+}
+
+_CONTENT_FIELDS: Final = frozenset({"sha256", "size_bytes", "signer_key_ids"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All five, the balance of items, and the digests of the two manifests they are about."""
+
+    guarantees: tuple[Guarantee, ...]
+    diff: diff.Diff
+    before_digest: str
+    after_digest: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether every guarantee holds."""
+        return all(guarantee.holds for guarantee in self.guarantees)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every named finding, in the order of the guarantees."""
+        return tuple(finding for guarantee in self.guarantees for finding in guarantee.findings)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the report, as the record keeps it."""
+        return {
+            "holds": self.holds,
+            "before_digest": self.before_digest,
+            "after_digest": self.after_digest,
+            "diff": self.diff.as_json(),
+            "guarantees": [
+                {
+                    "clause": guarantee.clause,
+                    "title": guarantee.title,
+                    "holds": guarantee.holds,
+                    "checked": guarantee.checked,
+                    "findings_total": guarantee.findings_total,
+                    "findings": [finding.as_json() for finding in guarantee.findings],
+                }
+                for guarantee in self.guarantees
+            ],
+        }
+
+
+def five_guarantees(
+    before_dir: Path,
+    after_dir: Path,
+    *,
+    trust: TrustRoot,
+    tree_source: TreeSource,
+    log_source: LogSource,
+    new_schema: int | None = None,
+) -> Report:
+    """Verify all five over two snapshots; for a site on its own, give the same folder twice.
+
+    `new_schema` is the leaf schema that the target release introduces, if it does: then a signed cross-reference to it
+    must cover the baseline. Read tree and log after the second snapshot: what is newer than it is left aside.
+
+    Raises:
+        EvidenceError: `snapshot-altered`, `snapshot-malformed` or `balance-wrong`: the harness's own files are not
+        whole.
+
+    """
+    balance = diff.compare(before_dir, after_dir)
+    before, after = snapshot.load(before_dir), snapshot.load(after_dir)
+    return Report(
+        guarantees=(
+            digests(before, after),
+            sboms(before, after),
+            tree(before, after, trust=trust, source=tree_source, new_schema=new_schema),
+            attestations(before, after, trust=trust),
+            log(before, after, trust=trust, source=log_source),
+        ),
+        diff=balance,
+        before_digest=before.manifest.digest,
+        after_digest=after.manifest.digest,
+    )
+
+
+def digests(before: Snapshot, after: Snapshot) -> Guarantee:
+    """Verify that every manifest and bundle of the baseline is there with its bytes. Source: clause E.1."""
+    found = Findings("E.1", TITLES["E.1"])
+    _contents(found, before, after, lambda kind: kind not in {"sbom", "attestation"})
+    return found.guarantee()
+
+
+def sboms(before: Snapshot, after: Snapshot) -> Guarantee:
+    """Verify that every SBOM of the baseline is there with its bytes. Source: clause E.2."""
+    found = Findings("E.2", TITLES["E.2"])
+    _contents(found, before, after, lambda kind: kind == "sbom")
+    return found.guarantee()
+
+
+def tree(
+    before: Snapshot, after: Snapshot, *, trust: TrustRoot, source: TreeSource, new_schema: int | None = None
+) -> Guarantee:
+    """Rebuild the evidence tree from our own lines and verify what the platform stores about it. Source: clause E.3.
+
+    The first leaves are the baseline's own, so a signed root at or above its size that recomputes proves that the tree
+    of now continues the tree of then. A newer leaf schema needs a signed cross-reference over at least the baseline,
+    whose two roots both recompute.
+    """
+    return verify_tree(TITLES["E.3"], before, after, trust=trust, source=source, new_schema=new_schema)
+
+
+def attestations(before: Snapshot, after: Snapshot, *, trust: TrustRoot) -> Guarantee:
+    """Verify that every attestation, old and new, is signed by a key trusted before the upgrade. Source: clause E.4.
+
+    The signatures were verified when the snapshots were taken; both must have used this very trust root.
+    """
+    found = Findings("E.4", TITLES["E.4"])
+    for name, taken in (("the baseline", before), ("the later snapshot", after)):
+        if taken.manifest.trust_digest != trust.digest:
+            found.add("trust-root-changed", name, expected=trust.digest, actual=taken.manifest.trust_digest)
+    _contents(found, before, after, lambda kind: kind == "attestation")
+    return found.guarantee()
+
+
+def log(before: Snapshot, after: Snapshot, *, trust: TrustRoot, source: LogSource) -> Guarantee:
+    """Rebuild the log from its entries and verify both checkpoints over them. Source: clause E.5.
+
+    Every item's entry is compared with the one its line makes (which is inclusion of every item, by recomputation), the
+    old checkpoint must be a state of the tree that leads to the new one (which is consistency), and the log's key must
+    have signed both.
+    """
+    return verify_log(TITLES["E.5"], before, after, trust=trust, source=source)
+
+
+def _contents(found: Findings, before: Snapshot, after: Snapshot, concerns: Callable[[str], bool]) -> None:
+    """Compare the items of some kinds, before against after, and take over what the later snapshot refused."""
+    explained: set[str] = set()
+    for old, new in diff.pairs(before, after):
+        line = Line.decode(old or new or b"")
+        if not concerns(line.kind):
+            continue
+        found.checked += 1
+        if old is None or old == new:
+            continue
+        finding = _changed(line, Line.decode(new) if new is not None else None)
+        if finding is not None:
+            explained.add(line.id)
+            found.take(finding)
+    for one in after.findings():
+        # What content and row say of each other at one moment is explained by what they said before.
+        is_explained = one.finding.code in {"content-mismatch", "size-mismatch"} and one.finding.item in explained
+        if one.kind and concerns(one.kind) and not is_explained:
+            found.take(one.finding)
+
+
+def _changed(old: Line, new: Line | None) -> Finding | None:
+    """Say which layer of an item changed; None when the later snapshot's own finding says it (content missing)."""
+    if new is None:
+        return Finding.of("row-missing", old.id, expected="the row of the baseline", actual="no row")
+    if new.sha256 is not None and old.sha256 is not None and new.sha256 != old.sha256:
+        return Finding.of("content-changed", old.id, expected=f"sha256:{old.sha256}", actual=f"sha256:{new.sha256}")
+    for name in snapshot.FIELDS:
+        expected, actual = getattr(old, name), getattr(new, name)
+        if name not in _CONTENT_FIELDS and expected != actual:
+            return Finding.of("row-changed", old.id, expected=f"{name} {expected}", actual=f"{name} {actual}")
+    return None
