@@ -1,7 +1,7 @@
 """Verifies attestations: all since an instant, or the one in a bundle.
 
-Invariants: an attestation counts as valid when a trusted key signed it and its subjects are what the site, or the bundle,
-holds; a bundle is hostile until it is verified: bounded in size, nothing of it is written to disk.
+Invariants: an attestation counts as valid when a trusted key signed it and its subjects are what the site, or the
+bundle, holds; a bundle is hostile until it is verified: bounded in size, nothing of it is written to disk.
 """
 
 from __future__ import annotations

@@ -1,19 +1,17 @@
 """Evidence verified now, and against a baseline: `evidence verify-all`, `verify-digests`, `verify-continuity`.
 
 Invariants: totals balance, before - missing + added = after; an item counts as changed when its row or its content is
-not what the baseline has; an output file is complete or not there.
+not what the baseline has.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING,y
 
-from rehearsal.platform.core import merkle
-from rehearsal.platform.stella import deployment, instants, records, verification
-from rehearsal.platform.stella.answers import Answer, Table
+from rehearsal.platform.stella import deployment, instants, outputs, records, verification
+from rehearsal.platform.stella.answers importswer, Table
 from rehearsal.platform.stella.cluster import Cluster
 from rehearsal.platform.stella.errors import RefusedError
 from rehearsal.platform.stella.objects import ObjectStore
@@ -58,10 +56,10 @@ class Comparison:
     findings: tuple[Finding, ...]
 
 
-def verify_all(namespace: str, output: Path) -> Answer:
+def verify_all(namespace: str, output: Path) ->swer:
     """Verify all evidence, and write each item's result to `output`."""
     found, _, _ = verify_now(deployment.find(Cluster.from_kubeconfig(), namespace).settings)
-    write_json(output, baseline_document(found, instants.rfc3339(instants.now())))
+    outputs.write_json(output, baseline_document(found, instants.rfc3339(instants.now())))
     facts: dict[str, Json] = {
         "items": len(found.results),
         "by_kind": found.by_kind,
@@ -73,7 +71,7 @@ def verify_all(namespace: str, output: Path) -> Answer:
         "output": str(output),
     }
     tables = (Table(title="Evidence", columns=("kind", "items"), rows=tuple(found.by_kind.items())),)
-    return Answer(
+    returnswer(
         ok=not found.findings,
         facts=facts,
         summary=f"{len(found.results)} items verified, {len(found.findings)} failures, "
@@ -82,7 +80,7 @@ def verify_all(namespace: str, output: Path) -> Answer:
     )
 
 
-def verify_digests(namespace: str, report: Path) -> Answer:
+def verify_digests(namespace: str, report: Path) ->swer:
     """Compare the digest of each item's content with its row, and write both to `report`."""
     settings = deployment.find(Cluster.from_kubeconfig(), namespace).settings
     found, _, _ = verify_now(settings)
@@ -97,7 +95,7 @@ def verify_digests(namespace: str, report: Path) -> Answer:
         for result in sorted(found.results, key=lambda result: result.item.id)
     ]
     mismatched = [entry for entry in results if not entry["ok"]]
-    write_json(
+    outputs.write_json(
         report,
         {
             "schema": DIGESTS_SCHEMA,
@@ -109,22 +107,22 @@ def verify_digests(namespace: str, report: Path) -> Answer:
     )
     rows = tuple((entry["id"], entry["digest"], entry["actual"]) for entry in mismatched[:FINDINGS_SHOWN])
     tables = (Table(title="Mismatched", columns=("id", "recorded", "content"), rows=rows),) if rows else ()
-    return Answer(
+    returnswer(
         ok=not mismatched,
         facts={"items": len(results), "mismatched": len(mismatched), "report": str(report)},
-        summary=f"{len(results)} digests compared with their content, {len(mismatched)} mismatched; written to {report}",
+        summary=f"{len(results)} digests compared with content, {len(mismatched)} mismatched; written to {report}",
         tables=tables,
     )
 
 
-def verify_continuity(namespace: str, baseline: Path, output: Path) -> Answer:
+def verify_continuity(namespace: str, baseline: Path, output: Path) ->swer:
     """Compare the evidence of now with a baseline file, and write the report to `output`."""
     before = read_baseline(baseline)
     settings = deployment.find(Cluster.from_kubeconfig(), namespace).settings
     found, recorded, trust = verify_now(settings)
     compared = compare(before, found, recorded, trust)
-    write_text(output, _html(before, found, compared, namespace=namespace, release=settings.release))
-    return Answer(
+    outputs.write_text(output, _html(before, found, compared, namespace=namespace, release=settings.release))
+    returnswer(
         ok=not compared.findings,
         facts={
             "before": compared.before,
@@ -179,10 +177,9 @@ def baseline_document(found: Verification, created: str) -> dict[str, Json]:
 def read_baseline(path: Path) -> Baseline:
     """Read a file that `evidence verify-all` wrote. Raises: RefusedError when it is none."""
     try:
-        body: dict[str, Any] = json.loads(path.read_bytes())
-        if body["schema"] != BASELINE_SCHEMA:
-            raise ValueError(f"its schema is {body['schema']!r}, expected {BASELINE_SCHEMA!r}")
+        body: dict[str,y] = json.loads(path.read_bytes())
         results = body["results"]
+        said_schema, said_items = body["schema"], body["items"]
         baseline = Baseline(
             created=str(body["created"]),
             digests={str(entry["id"]): str(entry["sha256"]) for entry in results},
@@ -192,14 +189,13 @@ def read_baseline(path: Path) -> Baseline:
             root=bytes.fromhex(body["root"]),
             note=str(body["checkpoint"]),
         )
-        if not len(results) == len(baseline.digests) == body["items"]:
-            raise ValueError(f"it says {body['items']} items and lists {len(baseline.digests)} of {len(results)} lines")
     except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise RefusedError(
-            f"{path} is no baseline: {cause}",
-            code="baseline-unreadable",
-            remedy="give the file that `stella evidence verify-all --output` wrote",
-        ) from cause
+        raise _no_baseline(path, repr(cause)) from cause
+    if said_schema != BASELINE_SCHEMA:
+        raise _no_baseline(path, f"its schema is {said_schema!r}, expected {BASELINE_SCHEMA!r}")
+    if not len(results) == len(baseline.digests) == said_items:
+        listed = f"{len(results)} lines of {len(baseline.digests)} items"
+        raise _no_baseline(path, f"it says {said_items} items and has {listed}")
     return baseline
 
 
@@ -221,9 +217,9 @@ def compare(before: Baseline, found: Verification, recorded: Records, trust: Tru
             detail = f"recorded as sha256:{now[name].item.sha256}, the baseline has sha256:{before.digests[name]}"
             findings.append(Finding(id=name, code="item-changed", detail=detail))
     findings.extend(found.findings)
-    findings.extend(_root_findings(before, recorded))
-    log = merkle.Tree(merkle.leaf_hash(leaf) for leaf, _ in recorded.log.entries)
-    findings.extend(verification.verify_checkpoint(before.note, log, trust, what="the baseline's checkpoint"))
+    findings.extend(_root_findings(before, found, recorded))
+    note = verification.verify_checkpoint(before.note, found.log_tree, trust, what="the baseline's checkpoint")
+    findings.extend(note)
     return Comparison(
         before=len(before.digests),
         after=len(found.results),
@@ -248,42 +244,20 @@ def table_of(findings: Sequence[Finding]) -> tuple[Table, ...]:
     return (Table(title=f"Failures{more}", columns=("id", "code", "detail"), rows=rows),)
 
 
-def write_json(path: Path, body: Mapping[str, Json]) -> None:
-    """Write a JSON document whole or not at all."""
-    write_text(path, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+def _no_baseline(path: Path, why: str) -> RefusedError:
+    return RefusedError(
+        f"{path} is no baseline: {why}",
+        code="baseline-unreadable",
+        remedy="give the file that `stella evidence verify-all --output` wrote",
+    )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises: RefusedError when the file cannot be written.
-    """
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder.
-
-    Raises: RefusedError when the file cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as cause:
-        raise RefusedError(
-            f"{path} cannot be written: {cause.strerror}", code="output-unwritable", remedy="choose another --output"
-        ) from cause
-
-
-def _root_findings(before: Baseline, recorded: Records) -> list[Finding]:
+def _root_findings(before: Baseline, found: Verification, recorded: Records) -> list[Finding]:
     """Recompute the baseline's root from the items of now; where the schema changed, demand the cross-reference."""
     where = f"the baseline's root of schema {before.schema_version} over {before.size} leaves"
     if before.size > len(recorded.items):
         return [Finding(id="root", code="root-ahead", detail=f"{where}: there are {len(recorded.items)} items now")]
-    leaves = verification.expected_leaves(recorded.items[: before.size], before.schema_version)
-    recomputed = merkle.Frontier(leaves).root()
+    recomputed = found.trees.root(before.schema_version, before.size)
     if recomputed != before.root:
         detail = f"{where} was {before.root.hex()}, the items of now give {recomputed.hex()}"
         return [Finding(id="root", code="root-discontinued", detail=detail)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rehearsal.platform.stella import continuity, database, deployment, instants, records, verification
+from rehearsal.platform.stella import database, deployment, instants, outputs, records, verification
 from rehearsal.platform.stella.answers import Answer
 from rehearsal.platform.stella.cluster import Cluster
 from rehearsal.platform.stella.errors import NotFoundError, RefusedError
@@ -52,7 +52,7 @@ def export(namespace: str, directory: Path, *, ids: Sequence[str] = ()) -> Answe
                 remedy="run `stella evidence verify-all` to see everything that is not intact",
             )
         file = f"{BUNDLES_FOLDER}/{item.id}.tar.gz"
-        continuity.write_bytes(directory / file, content)
+        outputs.write_bytes(directory / file, content)
         size_bytes += len(content)
         entries.append(
             {
@@ -63,7 +63,7 @@ def export(namespace: str, directory: Path, *, ids: Sequence[str] = ()) -> Answe
                 "size_bytes": item.size_bytes,
             }
         )
-    continuity.write_json(
+    outputs.write_json(
         directory / MANIFEST_NAME,
         {
             "schema": MANIFEST_SCHEMA,

@@ -1,6 +1,6 @@
 """Verifies evidence from its content up: digests, leaves, roots, cross-references, attestations, the log.
 
-Invariants: pure but for the contents handed in; whatever can be recomputed is recomputed and never taken from a row; the
+Invariants: pure but for the contents handed in; whatever can be recomputed is recomputed, never taken from a row; the
 first thing wrong with an item is its code, and no item hides what is wrong with another.
 """
 
@@ -64,11 +64,37 @@ class Verification:
     size: int
     root: bytes
     note: str
+    trees: Trees
+    log_tree: merkle.Tree
 
     @property
     def by_kind(self) -> dict[str, int]:
         """How many items there are of each kind."""
         return dict(sorted(Counter(result.item.kind for result in self.results).items()))
+
+
+class Trees:
+    """The trees that items give by each leaf schema, made when first asked for."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+        self._leaves: dict[int, list[bytes]] = {}
+        self._trees: dict[int, merkle.Tree] = {}
+
+    def leaves(self, schema: int) -> list[bytes]:
+        """Return the leaf hashes (32 bytes each) in the order of the items."""
+        if schema not in self._leaves:
+            self._leaves[schema] = [leaves.leaf_hash(item.covered, schema) for item in self._items]
+        return self._leaves[schema]
+
+    def root(self, schema: int, size: int | None = None) -> bytes:
+        """Return the root (32 bytes) over the first `size` items, all by default.
+
+        Raises: ValueError when there are fewer.
+        """
+        if schema not in self._trees:
+            self._trees[schema] = merkle.Tree(self.leaves(schema))
+        return self._trees[schema].root(size)
 
 
 def trust_of(settings: Settings) -> Trust:
@@ -83,7 +109,8 @@ def verify(records: Records, contents: Iterable[bytes | None], trust: Trust) -> 
     digests_of_scan: dict[str, dict[str, str]] = {}
     for item in records.items:
         digests_of_scan.setdefault(item.scan_id, {})[item.kind] = item.sha256
-    expected = {schema: expected_leaves(records.items, schema) for schema in records.leaves}
+    trees = Trees(records.items)
+    log_tree = merkle.Tree(merkle.leaf_hash(leaf) for leaf, _ in records.log.entries)
     stored = {schema: {leaf.index: leaf for leaf in kept} for schema, kept in records.leaves.items()}
     results, findings = [], []
     for position, (item, content) in enumerate(zip(records.items, contents, strict=True)):
@@ -91,7 +118,7 @@ def verify(records: Records, contents: Iterable[bytes | None], trust: Trust) -> 
         for schema in records.leaves:
             is_needed = schema == records.authoritative_schema
             finding = finding or _verify_leaf(
-                item, schema, expected[schema][position], stored[schema], is_needed=is_needed
+                item, schema, trees.leaves(schema)[position], stored[schema], is_needed=is_needed
             )
         finding = finding or _verify_entry(item, records.log)
         if finding is None and item.kind == "attestation" and content is not None:
@@ -100,26 +127,23 @@ def verify(records: Records, contents: Iterable[bytes | None], trust: Trust) -> 
             findings.append(finding)
         actual = None if content is None else leaves.digest(content)
         results.append(Result(item=item, actual=actual, code=finding.code if finding else None))
-    trees = {schema: merkle.Tree(digests) for schema, digests in expected.items()}
     findings.extend(_verify_order(records.items))
-    findings.extend(_verify_roots(records.roots, trees, trust))
+    for stored_root in records.roots:
+        findings.extend(_verify_root(stored_root, trees, len(records.items), trust))
     for reference in records.cross_references:
-        findings.extend(verify_cross_reference(reference, records.items, trust))
-    findings.extend(verify_log(records.log, trust))
+        findings.extend(verify_cross_reference(reference, trees, len(records.items), trust))
+    findings.extend(verify_log(records.log, log_tree, trust))
     schema = records.authoritative_schema
     return Verification(
         results=tuple(results),
         findings=tuple(findings),
         schema_version=schema,
         size=len(records.items),
-        root=trees[schema].root(),
+        root=trees.root(schema),
         note=records.log.note,
+        trees=trees,
+        log_tree=log_tree,
     )
-
-
-def expected_leaves(items: Sequence[Item], schema: int) -> list[bytes]:
-    """Return the leaf hashes (32 bytes each) that items have by a schema."""
-    return [leaves.leaf_hash(item.covered, schema) for item in items]
 
 
 def verify_content(item: Item, content: bytes | None) -> Finding | None:
@@ -177,17 +201,17 @@ def subjects_of(payload: bytes) -> dict[str, str]:
         raise ValueError("the statement names no subjects with SHA-256 digests") from cause
 
 
-def verify_cross_reference(reference: CrossReference, items: Sequence[Item], trust: Trust) -> list[Finding]:
+def verify_cross_reference(reference: CrossReference, trees: Trees, items: int, trust: Trust) -> list[Finding]:
     """Recompute both roots of a cross-reference over the same items, and verify its signature over them."""
 
     def finding(code: str, detail: str) -> Finding:
         return Finding(id="crossref", code=code, detail=detail)
 
-    if reference.size > len(items):
-        return [finding("crossref-ahead", f"binds {reference.size} items, there are {len(items)}")]
+    if reference.size > items:
+        return [finding("crossref-ahead", f"binds {reference.size} items, there are {items}")]
     findings = []
     for schema, root in ((reference.old_schema, reference.old_root), (reference.new_schema, reference.new_root)):
-        recomputed = merkle.Frontier(expected_leaves(items[: reference.size], schema)).root()
+        recomputed = trees.root(schema, reference.size)
         if recomputed != root:
             findings.append(
                 finding(
@@ -206,8 +230,8 @@ def verify_cross_reference(reference: CrossReference, items: Sequence[Item], tru
     return [*findings, finding("crossref-signature-invalid", fault)] if fault else findings
 
 
-def verify_log(log: Log, trust: Trust) -> list[Finding]:
-    """Recompute the log's tree from its entries; verify every checkpoint's root and the newest one's signature."""
+def verify_log(log: Log, tree: merkle.Tree, trust: Trust) -> list[Finding]:
+    """Compare the log with its recomputed tree: leaf hashes, every checkpoint's root, the newest one's signature."""
     findings = []
     for index, (leaf, digest) in enumerate(log.entries):
         if merkle.leaf_hash(leaf) != digest:
@@ -216,7 +240,6 @@ def verify_log(log: Log, trust: Trust) -> list[Finding]:
                     id="log", code="log-leaf-mismatch", detail=f"entry {index} does not hash to its stored leaf hash"
                 )
             )
-    tree = merkle.Tree(merkle.leaf_hash(leaf) for leaf, _ in log.entries)
     for size, root in log.checkpoints:
         if size > tree.size or tree.root(size) != root:
             seen = tree.root(size).hex() if size <= tree.size else f"only {tree.size} entries"
@@ -281,20 +304,17 @@ def _verify_order(items: Sequence[Item]) -> list[Finding]:
     ]
 
 
-def _verify_roots(roots: Sequence[StoredRoot], trees: Mapping[int, merkle.Tree], trust: Trust) -> list[Finding]:
+def _verify_root(stored: StoredRoot, trees: Trees, items: int, trust: Trust) -> list[Finding]:
+    where = f"schema {stored.schema_version} at {stored.size}"
+    if stored.size > items:
+        return [Finding(id="root", code="root-ahead", detail=f"{where}: there are {items} items")]
     findings = []
-    for stored in roots:
-        tree = trees.get(stored.schema_version)
-        if tree is None:
-            continue  # a schema no longer kept: continuity compares its root by what items give
-        where = f"schema {stored.schema_version} at {stored.size}"
-        if stored.size > tree.size:
-            findings.append(Finding(id="root", code="root-ahead", detail=f"{where}: there are {tree.size} items"))
-        elif tree.root(stored.size) != stored.root:
-            detail = f"{where} recomputes to {tree.root(stored.size).hex()}, stored is {stored.root.hex()}"
-            findings.append(Finding(id="root", code="root-mismatch", detail=detail))
-        if stored.envelope is not None and (fault := _root_fault(stored, trust)):
-            findings.append(Finding(id="root", code="root-signature-invalid", detail=f"{where}: {fault}"))
+    recomputed = trees.root(stored.schema_version, stored.size)
+    if recomputed != stored.root:
+        detail = f"{where} recomputes to {recomputed.hex()}, stored is {stored.root.hex()}"
+        findings.append(Finding(id="root", code="root-mismatch", detail=detail))
+    if stored.envelope is not None and (fault := _root_fault(stored, trust)):
+        findings.append(Finding(id="root", code="root-signature-invalid", detail=f"{where}: {fault}"))
     return findings
 
 
