@@ -160,16 +160,22 @@ def render(error: CutoverError, clause: Clause | str | None = None, *, word: str
     """
     clause_id = clause if isinstance(clause, str) else clause.id if clause is not None else ""
     opening = word or ("REFUSED" if isinstance(error, Refused) else str(error.result))
-    guide = error.guide or clause_id
-    lines = [" ".join(part for part in (opening, clause_id) if part) + ("  " if clause_id else ": ") + error.message]
-    for label, text in (
-        ("seen", error.seen),
-        ("cause", error.cause_text),
-        ("guide", guide),
-        ("do", error.do),
-        ("state", error.state),
-    ):
-        rows = text.splitlines()
-        for index, row in enumerate(rows):
+    return block(
+        opening,
+        clause_id,
+        error.message,
+        seen=error.seen,
+        cause=error.cause_text,
+        guide=error.guide or clause_id,
+        do=error.do,
+        state=error.state,
+    )
+
+
+def block(opening: str, clause_id: str, message: str, **rows: str) -> str:
+    """Return the same block from its parts; empty rows are left out, and the order is the caller's."""
+    lines = [f"{opening} {clause_id}  {message}" if clause_id else f"{opening}: {message}"]
+    for label, text in rows.items():
+        for index, row in enumerate(text.splitlines()):
             lines.append(f"     {label if index == 0 else '':<{_LABEL_WIDTH}}{row}")
     return "\n".join(lines)

@@ -28,7 +28,10 @@ MARKERS: Mapping[str, str] = MappingProxyType(
         "irreversible": "a point of no return",
         "gradual": "part of a gradual cutover only",
         "instant": "part of an instant cutover only",
-        "rollback": "performed only when traffic has to go back to blue",
+        "phase_0": "a prerequisite; performed with phase 1",
+        "phase_rollback": "performed by no phase: only when traffic has to go back to blue",
+        "evidence": "a guarantee on the evidence; performed with phase 4",
+        "rollback": "takes traffic back to blue",
     }
 )
 """The tags a feature may carry besides its clauses', with their meaning; any other is an error."""

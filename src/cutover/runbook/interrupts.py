@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 from cutover.model import ExitCode
@@ -50,15 +51,25 @@ class Interrupts:
 
     @contextlib.contextmanager
     def shield(self) -> Iterator[None]:
-        """Let a short change finish: a first request that comes meanwhile takes effect when the block ends."""
+        """Let a short change finish: a first request that comes meanwhile takes effect when the block ends.
+
+        Signals reach the main thread alone; in any other there is nothing to shield.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         self._shields += 1
         try:
             yield
         finally:
             self._shields -= 1
-        if self._pending and not self._shields:
-            self._pending = False
-            raise Interrupted(self.requested)
+            if self._pending and not self._shields:
+                self._pending = False
+                raise Interrupted(self.requested)
+
+    def settle(self) -> None:
+        """From now on a first request changes nothing any more: the run is over and is being written down."""
+        self._shields += 1
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name

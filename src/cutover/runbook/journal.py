@@ -28,6 +28,7 @@ from cutover.errors import CutoverError, JournalBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from cutover.waiting import Wait
@@ -115,6 +116,8 @@ class Journal:
         self.clock = clock
         self.clause: str | None = None
         """The clause that lines belong to when the writer names none."""
+        self.guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        """Entered around every line, so that a stop request cannot leave one half written."""
         self._secrets = tuple(secrets)
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
@@ -135,7 +138,7 @@ class Journal:
 
     def write(self, event: str, *, clause: str | None = None, **data: object) -> Entry:
         """Append one line and return when it is on disk."""
-        with self._lock:
+        with self.guard(), self._lock:
             line: dict[str, Any] = {
                 "seq": len(self._entries),
                 "time": rfc3339(self.clock.now()),

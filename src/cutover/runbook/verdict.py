@@ -1,0 +1,377 @@
+"""The verdict: computed once, from the journal alone.
+
+Pure and total: the same lines give the same verdict, and lines that end in the middle give one too, never a green one.
+Invariants: of several results of a clause the worst counts; PASSED needs every clause that the plan performs, at least
+one scenario, at least one request and at least one evidence item; exit code 0 goes with PASSED and with nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from cutover import _documents
+from cutover.clock import parse_rfc3339, rfc3339
+from cutover.errors import CouldNotMeasure
+from cutover.model import ClauseRecord, Deviation, ExitCode, Outcome, Result, worst
+from cutover.runbook.plan import NotRunKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from cutover.model import Clause
+    from cutover.runbook.journal import Entry
+
+SCHEMA = "cutover/verdict/v1"
+_EVIDENCE = ("before", "after", "missing", "changed", "added")
+_HARDLY_ANY = 3
+"""So many clauses are named in a reason; of more, the first ones and how many there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A clause's record, and what of it the outcome needs."""
+
+    clause: Clause
+    record: ClauseRecord
+    kind: NotRunKind | None
+    """Of a clause that was not run, why."""
+    exit_code: ExitCode
+    """What it alone would give the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a run came to."""
+
+    outcome: Outcome
+    exit_code: ExitCode
+    reasons: tuple[str, ...]
+    clauses: tuple[Judged, ...]
+    deviations: tuple[Deviation, ...]
+    started: datetime
+    finished: datetime
+    head: Mapping[str, Any] = field(default_factory=dict)
+    """The data of `run_started`."""
+    plan_digest: str = ""
+    observation_state: str = "none"
+    observation_until: str | None = None
+    load: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, int] = field(default_factory=dict)
+    rollback: Mapping[str, Any] = field(default_factory=dict)
+    commands: int = 0
+
+    def count(self, result: Result) -> int:
+        """Return how many clauses have a result."""
+        return sum(judged.record.result is result for judged in self.clauses)
+
+    def document(self, *, entries: int = 0, journal_head: str = "") -> dict[str, Any]:
+        """Return verdict.json's content (`contract/verdict.schema.json`); entries and head are the sealed journal's."""
+        head = self.head
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "result": self.outcome.value,
+            "exit_code": int(self.exit_code),
+            "upgrade": {"id": head["upgrade_id"], "from": head["from"], "to": head["to"]},
+            "target": {
+                "name": head["target"]["name"],
+                "kind": head["target"]["kind"],
+                "sha256": head["target_sha256"],
+            },
+            "policy": {"sha256": head["policy_sha256"]},
+            "notice": head["target"]["notice"],
+            "strategy": head["strategy"],
+            "scope": head["scope"],
+            "observation": {"state": self.observation_state, "until": self.observation_until},
+            "clauses": [_clause_document(judged) for judged in self.clauses],
+            "counts": {result.value: self.count(result) for result in Result},
+            "deviations": [
+                {"id": d.id, "did": d.did, "instead_of": d.instead_of, "why": d.why} for d in self.deviations
+            ],
+            "load": dict(self.load),
+            "evidence": dict(self.evidence),
+            "rollback": dict(self.rollback),
+            "reasons": list(self.reasons),
+            "started": rfc3339(self.started),
+            "finished": rfc3339(self.finished),
+            "approval": dict(head.get("approval") or {}),
+            "operator": head.get("operator", ""),
+            "commands": self.commands,
+            "versions": dict(head.get("versions") or {}),
+        }
+        if self.plan_digest:
+            document["plan"] = {"digest": self.plan_digest}
+        if journal_head:
+            document["journal"] = {"entries": entries, "head": journal_head}
+        return document
+
+
+def _clause_document(judged: Judged) -> dict[str, Any]:
+    record = judged.record
+    return {
+        "id": record.id,
+        "title": judged.clause.title,
+        "phase": judged.clause.phase,
+        "result": record.result.value,
+        "scenario": record.scenario,
+        "started": rfc3339(record.started) if record.started else None,
+        "finished": rfc3339(record.finished) if record.finished else None,
+        "reason": record.reason,
+        "cause": record.cause,
+        "remedy": record.remedy,
+    }
+
+
+def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
+    """Return the verdict of a journal's lines over the catalogue's clauses.
+
+    Raises CouldNotMeasure when the lines are not a run's: there is no `run_started`.
+    """
+    head = next((entry for entry in entries if entry.event == "run_started"), None)
+    if head is None:
+        raise CouldNotMeasure("the journal holds no run", code="journal-empty", seen=f"{len(entries)} lines")
+    interrupted = next((entry for entry in entries if entry.event == "run_interrupted"), None)
+    judged = tuple(_judge(clause, entries) for clause in clauses)
+    load, evidence = _load(entries), _evidence(entries)
+    rollback = _rollback(entries)
+    outcome, exit_code, reasons = _decide(
+        judged,
+        load=load,
+        evidence=evidence,
+        rollback=rollback,
+        scope=str(head.data.get("scope", "all")),
+        max_failed=int(head.data.get("max_failed", 0)),
+        interrupted=str(interrupted.data.get("signal", "")) if interrupted else "",
+        fault=str(_last(entries, "fault").get("message", "")),
+    )
+    plan = next((entry for entry in entries if entry.event == "plan"), None)
+    observed = next((e for e in reversed(entries) if e.event == "fact" and e.data.get("name") == "observation"), None)
+    facts = observed.data["facts"] if observed else {}
+    return Verdict(
+        outcome=outcome,
+        exit_code=exit_code,
+        reasons=reasons,
+        clauses=judged,
+        deviations=_deviations(entries),
+        started=head.time,
+        finished=entries[-1].time,
+        head=head.data,
+        plan_digest=str(plan.data.get("digest", "")) if plan else "",
+        observation_state=str(facts.get("state", "none")),
+        observation_until=facts.get("until"),
+        load=load,
+        evidence=evidence,
+        rollback=rollback,
+        commands=sum(entry.event == "command" for entry in entries),
+    )
+
+
+def _judge(clause: Clause, entries: Sequence[Entry]) -> Judged:
+    mine = [entry for entry in entries if entry.clause == clause.id]
+    started = [entry for entry in mine if entry.event == "clause_started"]
+    finished = [entry for entry in mine if entry.event == "clause_finished"]
+    last = next((entry.event for entry in reversed(mine) if entry in (*started, *finished)), "")
+    if last == "clause_started":
+        return _unfinished(clause, started[-1])
+    if not finished:
+        kind = NotRunKind.UNREPORTED if clause.built else NotRunKind.NOT_BUILT
+        reason = clause.not_built_reason or "no scenario of it reported a result"
+        return _judged(clause, Result.NOT_RUN, kind=kind, reason=reason)
+    result = worst(Result(entry.data["result"]) for entry in finished)
+    decisive = next(entry for entry in finished if entry.data["result"] == result)
+    scenarios = dict.fromkeys(str(entry.data.get("scenario", "")) for entry in finished)
+    return Judged(
+        record=ClauseRecord(
+            id=clause.id,
+            result=result,
+            scenario=" · ".join(name for name in scenarios if name),
+            started=started[0].time if started else None,
+            finished=finished[-1].time if started else None,
+            reason=str(decisive.data.get("reason", "")),
+            remedy=str(decisive.data.get("remedy", "")),
+            cause=str(decisive.data.get("cause", "")),
+        ),
+        clause=clause,
+        kind=NotRunKind(decisive.data["kind"]) if result is Result.NOT_RUN else None,
+        exit_code=ExitCode(int(decisive.data.get("exit_code", _EXIT_OF[result]))),
+    )
+
+
+def _unfinished(clause: Clause, started: Entry) -> Judged:
+    return _judged(
+        clause,
+        Result.NOT_RUN,
+        kind=NotRunKind.INTERRUPTED,
+        reason="started and never finished",
+        scenario=str(started.data.get("scenario", "")),
+        started=started.time,
+    )
+
+
+def _judged(
+    clause: Clause,
+    result: Result,
+    *,
+    kind: NotRunKind,
+    reason: str,
+    scenario: str = "",
+    started: datetime | None = None,
+) -> Judged:
+    return Judged(
+        record=ClauseRecord(
+            id=clause.id, result=result, scenario=scenario, started=started, finished=None, reason=reason
+        ),
+        clause=clause,
+        kind=kind,
+        exit_code=_EXIT_OF[result],
+    )
+
+
+_EXIT_OF = {
+    Result.PASS: ExitCode.PASSED,
+    Result.NOT_RUN: ExitCode.UNDECIDED,
+    Result.INCONCLUSIVE: ExitCode.UNDECIDED,
+    Result.ERROR: ExitCode.COULD_NOT_MEASURE,
+    Result.FAIL: ExitCode.FAILED,
+}
+
+_OUTCOME_OF = {
+    Result.INCONCLUSIVE: Outcome.INCONCLUSIVE,
+    Result.ERROR: Outcome.ERROR,
+    Result.FAIL: Outcome.FAILED,
+}
+
+
+def _decide(
+    judged: Sequence[Judged],
+    *,
+    load: Mapping[str, Any],
+    evidence: Mapping[str, int],
+    rollback: Mapping[str, Any],
+    scope: str,
+    max_failed: int,
+    interrupted: str,
+    fault: str,
+) -> tuple[Outcome, ExitCode, tuple[str, ...]]:
+    """Return outcome, exit code and reasons, the decisive reason first."""
+    reasons = [f"{j.record.id} {j.record.result}: {j.record.reason}" for j in judged if j.record.result in _OUTCOME_OF]
+    if rollback["performed"]:
+        reasons.append(f"traffic was taken back; served by {rollback['serves'] or 'nobody knows whom'}")
+    if interrupted:
+        reasons.append(f"interrupted by {interrupted}")
+    if scope != "all":
+        reasons.append(f"scope: {scope}")
+    contradictions = _contradictions(load=load, evidence=evidence, max_failed=max_failed)
+    measured = worst([Result.PASS, *(j.record.result for j in judged if j.record.result is not Result.NOT_RUN)])
+    if measured is Result.FAIL or contradictions:
+        codes = {j.exit_code for j in judged if j.record.result is Result.FAIL}
+        refused = codes == {ExitCode.REFUSED} and not contradictions
+        return Outcome.FAILED, ExitCode.REFUSED if refused else ExitCode.FAILED, (*contradictions, *reasons)
+    if fault:
+        return Outcome.ERROR, ExitCode.COULD_NOT_MEASURE, (f"fault of the harness: {fault}", *reasons)
+    if measured in _OUTCOME_OF:
+        codes = {j.exit_code for j in judged if j.record.result is measured}
+        code = ExitCode.WRONG_INPUT if codes == {ExitCode.WRONG_INPUT} else _EXIT_OF[measured]
+        return _OUTCOME_OF[measured], code, tuple(reasons)
+    left = [j for j in judged if j.kind and not j.kind.allows_passing and j.kind is not NotRunKind.UNREPORTED]
+    if left or interrupted or scope != "all":
+        named = [_naming("not run", left)] if left else []
+        return Outcome.INCOMPLETE, ExitCode.UNDECIDED, (*reasons, *named)
+    empty = _empty(judged, load=load, evidence=evidence)
+    if empty:
+        return Outcome.ERROR, ExitCode.COULD_NOT_MEASURE, (*empty, *reasons)
+    return Outcome.PASSED, ExitCode.PASSED, tuple(reasons)
+
+
+def _contradictions(*, load: Mapping[str, Any], evidence: Mapping[str, int], max_failed: int) -> list[str]:
+    """Return what the totals say against passing, whatever the scenarios said."""
+    found = []
+    if load["failed"] > max_failed:
+        found.append(f"{load['failed']} of {load['attempted']} requests failed at the public host")
+    found += [f"{evidence[key]} evidence items are {key}" for key in ("missing", "changed") if evidence[key]]
+    return found
+
+
+def _empty(judged: Sequence[Judged], *, load: Mapping[str, Any], evidence: Mapping[str, int]) -> list[str]:
+    """Return what there was none of, though nothing can pass without it."""
+    unreported = [j for j in judged if j.kind is NotRunKind.UNREPORTED]
+    found = [_naming("no result was reported", unreported)] if unreported else []
+    if not any(j.record.result is Result.PASS for j in judged):
+        found.append("no scenario ran")
+    if not load["attempted"]:
+        found.append("no request was sent to the public host")
+    if not evidence["before"] or not evidence["after"]:
+        found.append("no evidence was compared")
+    return found
+
+
+def _naming(what: str, judged: Sequence[Judged]) -> str:
+    ids = [j.record.id for j in judged]
+    more = f" and {len(ids) - _HARDLY_ANY} more" if len(ids) > _HARDLY_ANY else ""
+    reasons = Counter(j.record.reason for j in judged)
+    common = reasons.most_common(1)[0][0]
+    return f"{what}: {', '.join(ids[:_HARDLY_ANY])}{more} ({common})"
+
+
+def _last(entries: Sequence[Entry], *events: str) -> Mapping[str, Any]:
+    return next((entry.data for entry in reversed(entries) if entry.event in events), {})
+
+
+def _load(entries: Sequence[Entry]) -> dict[str, Any]:
+    total, planned = _last(entries, "load", "load_finished"), _last(entries, "load_finished")
+    attempted = int(total.get("attempted", 0))
+    return {
+        "planned": int(planned.get("planned", attempted)),
+        "attempted": attempted,
+        "failed": int(total.get("failed", 0)),
+        "by_colour": {str(name): int(number) for name, number in total.get("by_colour", {}).items()},
+    }
+
+
+def _evidence(entries: Sequence[Entry]) -> dict[str, int]:
+    total = _last(entries, "evidence")
+    return {key: int(total.get(key, 0)) for key in _EVIDENCE}
+
+
+def _rollback(entries: Sequence[Entry]) -> dict[str, Any]:
+    began, ended = _last(entries, "rollback_started"), _last(entries, "rollback_finished")
+    return {
+        "performed": bool(began),
+        "serves": str(ended.get("serves", "")),
+        "took_s": ended.get("took_s"),
+        "trigger": str(began.get("trigger", "")),
+    }
+
+
+def _deviations(entries: Sequence[Entry]) -> tuple[Deviation, ...]:
+    """Return the last wording of each deviation, by number."""
+    found = {
+        entry.data["id"]: Deviation(
+            id=entry.data["id"],
+            did=entry.data["did"],
+            instead_of=entry.data["instead_of"],
+            why=entry.data.get("why", ""),
+        )
+        for entry in entries
+        if entry.event == "deviation"
+    }
+    return tuple(sorted(found.values(), key=lambda deviation: int(deviation.id.removeprefix("F."))))
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Write verdict.json, once it satisfies its schema. Raises CouldNotMeasure when it does not: a harness fault."""
+    problem = _documents.first_problem("verdict", dict(document))
+    if problem:
+        raise CouldNotMeasure("the verdict does not fit its own schema", code="verdict-invalid", seen=problem)
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", "utf-8")
+
+
+def observation_until(started: datetime | str, window_s: float) -> str:
+    """Return when an observation of `window_s` seconds that began at `started` ends, RFC 3339."""
+    moment = parse_rfc3339(started) if isinstance(started, str) else started
+    return rfc3339(moment + timedelta(seconds=window_s))
