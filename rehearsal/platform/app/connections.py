@@ -1,7 +1,7 @@
 """What a process is connected to, and whether each of it answers.
 
-Invariants: a process starts although nothing answers yet, and says so on /readyz; looking at health never waits longer than its
-bound and never happens on the request path.
+Invariants: a process starts although nothing answers yet, and says so on /readyz; looking at health never waits
+longer than its bound and never happens on the request path.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Evidence as both releases write it: rows, leaves and signed root in one transaction, and the second tree beside.
 
-Invariants: leaf indexes are dense and follow the order of commit (allocated under one advisory lock, in both colours); a scan is
-recorded once however often its job is tried; schema 1 is authoritative until its table is gone; a cross-reference is signed only
-over two roots that were both recomputed from their leaves, at the same size.
+Invariants: leaf indexes are dense and follow the order of commit (allocated under one advisory lock, in both
+colours); a scan is recorded once however often its job is tried; schema 1 is authoritative until its table is gone; a
+cross-reference is signed only over two roots that were both recomputed from their leaves, at the same size.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Logged:
 
 
 class EvidenceTree:
-    """The trees over all evidence, as far as this process has read them; two readers each, since recording runs ahead."""
+    """The trees over all evidence as this process has read them; two readers each, since recording runs ahead."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
@@ -101,7 +101,7 @@ class EvidenceTree:
                 return None
             size = int(await connection.fetchval("SELECT coalesce(max(leaf_index) + 1, 0) FROM evidence"))
             done = await connection.fetchval("SELECT max(size) FROM merkle_crossrefs WHERE old_schema = 1")
-            if size == 0 or done == size:
+            if size in {0, done}:
                 return None
             old_root = (await self._derived[1].frontier(connection, size)).root()
             signed = await connection.fetchval(

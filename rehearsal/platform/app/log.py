@@ -1,7 +1,7 @@
 """The transparency log: appending with a signed checkpoint for each batch, and reading with proofs.
 
-Invariants: entries are never changed or removed; an item is logged once however often its job is tried; a checkpoint is signed only
-over entries that commit with it.
+Invariants: entries are never changed or removed; an item is logged once however often its job is tried; a checkpoint
+is signed only over entries that commit with it.
 """
 
 import asyncio
@@ -52,7 +52,8 @@ class TransparencyLog:
             if entries:
                 state = checkpoint.Checkpoint(origin=self._origin, size=frontier.size, root=frontier.root())
                 await connection.executemany(
-                    "INSERT INTO log_entries (log_index, leaf, leaf_hash, created, subject) VALUES ($1, $2, $3, $4, $5)",
+                    "INSERT INTO log_entries (log_index, leaf, leaf_hash, created, subject) "
+                    "VALUES ($1, $2, $3, $4, $5)",
                     entries,
                 )
                 await connection.execute(

@@ -1,7 +1,7 @@
 """The metrics that both processes export, under the names the operators' guide uses.
 
-Invariants: no colour label (the scraper adds it from the pod); every series that a gate reads exists from the start at zero, so
-that a missing series means a missing process.
+Invariants: no colour label (the scraper adds it from the pod); every series that a gate reads exists from the start
+at zero, so that a missing series means a missing process.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping

@@ -1,7 +1,7 @@
 """The init container: brings the schema to what this release needs, or waits until somebody else has.
 
-Invariants: only category A is ever applied; every wait has one bound, migrationTimeoutSeconds, and each change of what
-is waited for is one line of output, so that `kubectl logs -c migrate` says why a pod is stuck.
+Invariants: only category A is ever applied; every wait has one bound, migrationTimeoutSeconds, and each change of
+what is waited for is one line of output, so that `kubectl logs -c migrate` says why a pod is stuck.
 """
 
 import time

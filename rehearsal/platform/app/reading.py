@@ -1,7 +1,7 @@
 """Reading leaves from a table into a frontier that follows it.
 
-Invariants: constant memory; only committed leaves are kept, so a transaction that fails leaves nothing behind here; a table that
-became shorter (a restored database) is read again from its start.
+Invariants: constant memory; only committed leaves are kept, so a transaction that fails leaves nothing behind here; a
+table that became shorter (a restored database) is read again from its start.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ class LeafReader:
     def __init__(self, table: str, index_column: str) -> None:
         self._table = table
         self._query = (
-            f"SELECT leaf_hash FROM {table} WHERE {index_column} >= $1 AND {index_column} < $2 "  # noqa: S608 - names of ours
-            f"ORDER BY {index_column}"
+            f"SELECT leaf_hash FROM {table} "  # noqa: S608 - names of ours
+            f"WHERE {index_column} >= $1 AND {index_column} < $2 ORDER BY {index_column}"
         )
         self._frontier = merkle.Frontier()
         self._lock = asyncio.Lock()
 
     async def frontier(self, connection: asyncpg.Connection, size: int) -> merkle.Frontier:
-        """Give a frontier over the first `size` leaves, which `connection` must see as committed; it is the caller's own.
+        """Give the caller a frontier of its own over the first `size` leaves, all committed.
 
         Raises:
             LeavesError: a leaf is missing.

@@ -1,7 +1,7 @@
 """Seeds a site with history: scans and their evidence over months, roots and checkpoints signed along the way.
 
-Run as `python -m rehearsal.platform.app.seed --items 2000 --out FOLDER`; the database, the log and the store come from
-the same environment variables that the platform reads.
+Run as `python -m rehearsal.platform.app.seed --items 2000 --out FOLDER`; the database, the log and the store come
+from the same environment variables that the platform reads.
 
 Invariants: everything follows from the seed number and the count; content is in the store before a row names it;
 seeding twice is seeding once, and a site with other evidence in it is refused.

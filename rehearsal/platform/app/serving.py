@@ -1,7 +1,7 @@
 """Running an ASGI application so that no request is lost when the pod ends.
 
-Invariants: on SIGTERM the process first reports unready and goes on serving for the drain delay, then closes its socket and
-finishes what it has; a second signal ends it at once.
+Invariants: on SIGTERM the process first reports unready and goes on serving for the drain delay, then closes its
+socket and finishes what it has; a second signal ends it at once.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import uvicorn
 from rehearsal.platform.app.metrics import App
 from rehearsal.platform.core.settings import Settings
 
-# Longer than a load balancer keeps an idle connection (Traefik and nginx: 60 to 90 s): the side that sends closes first.
+# Longer than a load balancer keeps an idle connection (Traefik, nginx: 60 to 90 s): the sending side closes first.
 _KEEP_ALIVE_S = 120
 
 
@@ -42,7 +42,7 @@ class _DrainingServer(uvicorn.Server):
 async def serve(app: App, settings: Settings, *, port: int, drain_delay_s: float, on_drain: Callable[[], None]) -> None:
     """Serve on the pod's own address until SIGTERM and the drain after it."""
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type] # uvicorn's own aliases are narrower than the ASGI they stand for
+        app,
         host=settings.pod_ip,
         port=port,
         loop="none",

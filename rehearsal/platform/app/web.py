@@ -1,7 +1,7 @@
 """The web process: the REST API behind the Ingress.
 
-Invariants: an answer 201 or 202 means that the write is committed; every answer says which colour and pod served it; nothing on the
-request path logs, and nothing there waits for anything but the one query that the route needs.
+Invariants: an answer 201 or 202 means that the write is committed; every answer says which colour and pod served it;
+nothing on the request path logs, and nothing there waits for anything but the one query that the route needs.
 """
 
 import asyncio
@@ -38,9 +38,10 @@ _OBJECT_BYTES = 1 << 20
 _BODY_BYTES = 1 << 16
 _LOG_CONNECTIONS = 2
 _ROW = (
-    "SELECT id, scan_id, kind, media_type, size_bytes, sha256, object_key, leaf_index, log_index, signer_keyid, created "
-    "FROM evidence "
+    "SELECT id, scan_id, kind, media_type, size_bytes, sha256, object_key, leaf_index, log_index, signer_keyid, "
+    "created FROM evidence "
 )
+_DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -105,7 +106,7 @@ class Api:
     async def refresh_catalogue(self) -> None:
         """Keep the catalogue in memory, as it was a moment ago; while the database is away it stays as it was."""
         while True:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with contextlib.suppress(*_DATABASE_ERRORS):
                 await self._read_catalogue()
             await asyncio.sleep(_CATALOGUE_EVERY_S)
 
@@ -422,18 +423,25 @@ def _route(path: str, handler: Handler, methods: list[str]) -> Route:
             return await handler(request)
         except Problem as problem:
             return problem.response
-        except NoSuchObjectError as error:
-            return Problem(404, "no-such-object", str(error)).response
-        except StoreError as error:
-            return Problem(502, "store-failed", str(error)).response
-        except redis.exceptions.RedisError as error:
-            return Problem(503, "cache-unreachable", f"the cache does not answer: {type(error).__name__}").response
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            return Problem(503, "database-unreachable", f"the database: {type(error).__name__}").response
-        except LeavesError as error:
-            return Problem(500, "log-contradicts-itself", str(error)).response
+        except (StoreError, LeavesError, redis.exceptions.RedisError, *_DATABASE_ERRORS) as error:
+            return _outage(error).response
 
     return Route(path, answer, methods=methods)
+
+
+def _outage(error: Exception) -> Problem:
+    """Say which part behind this process failed."""
+    match error:
+        case NoSuchObjectError():
+            return Problem(404, "no-such-object", str(error))
+        case StoreError():
+            return Problem(502, "store-failed", str(error))
+        case LeavesError():
+            return Problem(500, "log-contradicts-itself", str(error))
+        case redis.exceptions.RedisError():
+            return Problem(503, "cache-unreachable", f"the cache does not answer: {type(error).__name__}")
+        case _:
+            return Problem(503, "database-unreachable", f"the database does not answer: {type(error).__name__}")
 
 
 def _item(row: asyncpg.Record) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Frontier:
     def copy(self) -> "Frontier":
         """Give a frontier that grows on its own."""
         twin = Frontier()
-        twin._edge, twin.size = self._edge.copy(), self.size  # noqa: SLF001 - of the same class
+        twin._edge, twin.size = self._edge.copy(), self.size
         return twin
 
     def root(self) -> bytes:
