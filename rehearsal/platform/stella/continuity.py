@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING,y
+from typing import TYPE_CHECKING, Any
 
 from rehearsal.platform.stella import deployment, instants, outputs, records, verification
-from rehearsal.platform.stella.answers importswer, Table
+from rehearsal.platform.stella.answers import Answer, Table
 from rehearsal.platform.stella.cluster import Cluster
 from rehearsal.platform.stella.errors import RefusedError
 from rehearsal.platform.stella.objects import ObjectStore
@@ -56,7 +56,7 @@ class Comparison:
     findings: tuple[Finding, ...]
 
 
-def verify_all(namespace: str, output: Path) ->swer:
+def verify_all(namespace: str, output: Path) -> swer:
     """Verify all evidence, and write each item's result to `output`."""
     found, _, _ = verify_now(deployment.find(Cluster.from_kubeconfig(), namespace).settings)
     outputs.write_json(output, baseline_document(found, instants.rfc3339(instants.now())))
@@ -71,7 +71,7 @@ def verify_all(namespace: str, output: Path) ->swer:
         "output": str(output),
     }
     tables = (Table(title="Evidence", columns=("kind", "items"), rows=tuple(found.by_kind.items())),)
-    returnswer(
+    return Answer(
         ok=not found.findings,
         facts=facts,
         summary=f"{len(found.results)} items verified, {len(found.findings)} failures, "
@@ -80,7 +80,7 @@ def verify_all(namespace: str, output: Path) ->swer:
     )
 
 
-def verify_digests(namespace: str, report: Path) ->swer:
+def verify_digests(namespace: str, report: Path) -> swer:
     """Compare the digest of each item's content with its row, and write both to `report`."""
     settings = deployment.find(Cluster.from_kubeconfig(), namespace).settings
     found, _, _ = verify_now(settings)
@@ -107,7 +107,7 @@ def verify_digests(namespace: str, report: Path) ->swer:
     )
     rows = tuple((entry["id"], entry["digest"], entry["actual"]) for entry in mismatched[:FINDINGS_SHOWN])
     tables = (Table(title="Mismatched", columns=("id", "recorded", "content"), rows=rows),) if rows else ()
-    returnswer(
+    return Answer(
         ok=not mismatched,
         facts={"items": len(results), "mismatched": len(mismatched), "report": str(report)},
         summary=f"{len(results)} digests compared with content, {len(mismatched)} mismatched; written to {report}",
@@ -115,14 +115,14 @@ def verify_digests(namespace: str, report: Path) ->swer:
     )
 
 
-def verify_continuity(namespace: str, baseline: Path, output: Path) ->swer:
+def verify_continuity(namespace: str, baseline: Path, output: Path) -> swer:
     """Compare the evidence of now with a baseline file, and write the report to `output`."""
     before = read_baseline(baseline)
     settings = deployment.find(Cluster.from_kubeconfig(), namespace).settings
     found, recorded, trust = verify_now(settings)
     compared = compare(before, found, recorded, trust)
     outputs.write_text(output, _html(before, found, compared, namespace=namespace, release=settings.release))
-    returnswer(
+    return Answer(
         ok=not compared.findings,
         facts={
             "before": compared.before,
@@ -177,7 +177,7 @@ def baseline_document(found: Verification, created: str) -> dict[str, Json]:
 def read_baseline(path: Path) -> Baseline:
     """Read a file that `evidence verify-all` wrote. Raises: RefusedError when it is none."""
     try:
-        body: dict[str,y] = json.loads(path.read_bytes())
+        body: dict[str, y] = json.loads(path.read_bytes())
         results = body["results"]
         said_schema, said_items = body["schema"], body["items"]
         baseline = Baseline(

@@ -1,8 +1,8 @@
 """Derives the index rows of evidence again from its content: `evidence reindex`.
 
 Invariants: content is never touched, and neither is the log, which decides what an item's content was when it was made;
-an item whose content the log does not vouch for is reported and left alone; roots are signed by the platform, never here;
-all rows are changed in one transaction, or none.
+an item whose content the log does not vouch for is reported and left alone; roots are signed by the platform only; all
+rows are changed in one transaction, or none.
 """
 
 from __future__ import annotations

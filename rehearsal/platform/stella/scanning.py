@@ -1,4 +1,7 @@
-"""Scans an image: `scan`. Invariant: a dry run opens neither the database nor the store, and asks the platform nothing."""
+"""Scans an image: `scan`.
+
+Invariant: a dry run opens neither the database nor the store, and asks the platform nothing.
+"""
 
 from __future__ import annotations
 
