@@ -56,7 +56,7 @@ class Comparison:
     findings: tuple[Finding, ...]
 
 
-def verify_all(namespace: str, output: Path) -> swer:
+def verify_all(namespace: str, output: Path) -> Answer:
     """Verify all evidence, and write each item's result to `output`."""
     found, _, _ = verify_now(deployment.find(Cluster.from_kubeconfig(), namespace).settings)
     outputs.write_json(output, baseline_document(found, instants.rfc3339(instants.now())))
@@ -80,7 +80,7 @@ def verify_all(namespace: str, output: Path) -> swer:
     )
 
 
-def verify_digests(namespace: str, report: Path) -> swer:
+def verify_digests(namespace: str, report: Path) -> Answer:
     """Compare the digest of each item's content with its row, and write both to `report`."""
     settings = deployment.find(Cluster.from_kubeconfig(), namespace).settings
     found, _, _ = verify_now(settings)
@@ -115,7 +115,7 @@ def verify_digests(namespace: str, report: Path) -> swer:
     )
 
 
-def verify_continuity(namespace: str, baseline: Path, output: Path) -> swer:
+def verify_continuity(namespace: str, baseline: Path, output: Path) -> Answer:
     """Compare the evidence of now with a baseline file, and write the report to `output`."""
     before = read_baseline(baseline)
     settings = deployment.find(Cluster.from_kubeconfig(), namespace).settings
@@ -177,7 +177,7 @@ def baseline_document(found: Verification, created: str) -> dict[str, Json]:
 def read_baseline(path: Path) -> Baseline:
     """Read a file that `evidence verify-all` wrote. Raises: RefusedError when it is none."""
     try:
-        body: dict[str, y] = json.loads(path.read_bytes())
+        body: dict[str, Any] = json.loads(path.read_bytes())
         results = body["results"]
         said_schema, said_items = body["schema"], body["items"]
         baseline = Baseline(
