@@ -19,9 +19,10 @@ from psycopg import conninfo, sql
 from psycopg.rows import class_row
 
 from cutover.errors import CouldNotMeasure, Refused, WrongInput
+from cutover.evidence.sources import CrossReference, EvidenceRow, Leaf, LogEntry, SignedRoot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
     from pathlib import PurePath
 
@@ -33,6 +34,7 @@ SCRATCH_PREFIX = "cutover_scratch_"
 _CONNECT_TIMEOUT_S = 5
 _STATEMENT_TIMEOUT_S = 30.0
 _BATCH = 2000
+_LEAF_TABLES = {1: "merkle_leaves", 2: "merkle_leaves_v2"}
 # What `row::text` prints depends on these; both sides of a comparison are computed under the same.
 _PRINTING = "-c TimeZone=UTC -c DateStyle=ISO,YMD -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
 _DUMP_NAMES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE"}
@@ -65,58 +67,6 @@ class TableFingerprint:
 
     rows: int
     checksum: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceRow:
-    """One line of the evidence table."""
-
-    id: str
-    scan_id: str
-    kind: str
-    media_type: str
-    size_bytes: int
-    sha256: str
-    """64 hex digits."""
-    object_key: str
-    leaf_index: int
-    log_index: int
-    signer_keyid: str | None
-    created: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MerkleRoot:
-    """A root that the platform recorded. `root` is 32 bytes."""
-
-    schema_version: int
-    size: int
-    root: bytes
-    envelope: Mapping[str, Any]
-    created: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MerkleCrossref:
-    """A signed statement that two leaf schemas describe the same items at a size. Roots are 32 bytes each."""
-
-    size: int
-    old_schema: int
-    new_schema: int
-    old_root: bytes
-    new_root: bytes
-    envelope: Mapping[str, Any]
-    created: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
-    """One entry of the transparency log. `leaf` is the entry's bytes, `leaf_hash` what the log says it hashes to."""
-
-    log_index: int
-    leaf: bytes
-    leaf_hash: bytes
-    created: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +182,9 @@ class Database:
         rows = self._rows(query, parameters)
         return rows[0][0] if rows else None
 
-    def _stream(self, record: type[T], query: LiteralString, parameters: tuple[object, ...] = ()) -> Iterator[T]:
+    def _stream(
+        self, record: type[T], query: LiteralString | sql.Composed, parameters: tuple[object, ...] = ()
+    ) -> Iterator[T]:
         """Yield rows through a server-side cursor, so that a table of millions is never held whole."""
         with (
             self._connect(timeout_s=3600) as connection,
@@ -291,44 +243,56 @@ class Database:
         query: LiteralString = f"{_EVIDENCE} WHERE id > %s AND (%s::text IS NULL OR id <= %s) ORDER BY id"
         return self._stream(EvidenceRow, query, (after, through, through))
 
-    def merkle_roots(self) -> tuple[MerkleRoot, ...]:
-        """Return the roots that the platform recorded, in the order in which it did."""
-        query: LiteralString = "SELECT schema_version, size, root, envelope, created FROM merkle_roots ORDER BY id"
-        return tuple(self._stream(MerkleRoot, query))
+    def schemas(self) -> tuple[int, ...]:
+        """Return the leaf schemas that have a table of leaves, ascending; the lowest is authoritative (E.3)."""
+        query: LiteralString = "SELECT tablename FROM pg_tables WHERE tablename ~ '^merkle_leaves(_v[0-9]+)?$'"
+        return tuple(sorted(int(name.partition("_v")[2] or 1) for (name,) in self._rows(query)))
 
-    def merkle_crossrefs(self) -> tuple[MerkleCrossref, ...]:
-        """Return the cross-references between leaf schemas, in the order in which they were made."""
+    def leaves(self, schema: int) -> Iterator[Leaf]:
+        """Yield the stored leaves of one schema by index, in constant memory."""
+        table = sql.Identifier("merkle_leaves" if schema == 1 else f"merkle_leaves_v{int(schema)}")
+        query = sql.SQL('SELECT leaf_index AS "index", evidence_id, leaf_hash FROM {} ORDER BY leaf_index')
+        return self._stream(Leaf, query.format(table))
+
+    def roots(self, schema: int) -> Iterator[SignedRoot]:
+        """Yield the signed roots of one schema by size."""
         query: LiteralString = (
-            "SELECT size, old_schema, new_schema, old_root, new_root, envelope, created"
-            " FROM merkle_crossrefs ORDER BY id"  # in the order of signing
+            'SELECT schema_version AS "schema", size, root, envelope FROM merkle_roots'
+            " WHERE schema_version = %s ORDER BY size"
         )
-        return tuple(self._stream(MerkleCrossref, query))
+        return self._stream(SignedRoot, query, (schema,))
+
+    def cross_references(self) -> Iterator[CrossReference]:
+        """Yield the signed cross-references between leaf schemas by size."""
+        query: LiteralString = (
+            "SELECT size, old_schema, new_schema, old_root, new_root, envelope FROM merkle_crossrefs ORDER BY size"
+        )
+        return self._stream(CrossReference, query)
 
     # -- the transparency log's database ---------------------------------------------------------------------------
 
-    def log_entries(self, *, start: int = 0, end: int | None = None) -> Iterator[LogEntry]:
+    def entries(self, start: int, end: int) -> Iterator[LogEntry]:
         """Yield the log's entries with `start` <= index < `end`, in order, in constant memory."""
         query: LiteralString = (
-            "SELECT log_index, leaf, leaf_hash, created FROM log_entries"
-            " WHERE log_index >= %s AND (%s::bigint IS NULL OR log_index < %s) ORDER BY log_index"
+            'SELECT log_index AS "index", leaf AS data, leaf_hash FROM log_entries'
+            " WHERE log_index >= %s AND log_index < %s ORDER BY log_index"
         )
-        return self._stream(LogEntry, query, (start, end, end))
+        return self._stream(LogEntry, query, (start, end))
 
-    def log_checkpoints(self) -> tuple[LogCheckpoint, ...]:
-        """Return the checkpoints that the log published, smallest first."""
+    def checkpoint(self) -> str | None:
+        """Return the log's newest checkpoint as it was signed, or None."""
+        newest = next(self._stream(LogCheckpoint, f"{_CHECKPOINT} ORDER BY size DESC LIMIT 1"), None)
+        return newest.note if newest else None
+
+    def checkpoints(self) -> tuple[LogCheckpoint, ...]:
+        """Return every checkpoint that the log published, smallest first."""
         return tuple(self._stream(LogCheckpoint, f"{_CHECKPOINT} ORDER BY size"))
-
-    def log_checkpoint(self) -> LogCheckpoint | None:
-        """Return the log's newest checkpoint, or None."""
-        return next(self._stream(LogCheckpoint, f"{_CHECKPOINT} ORDER BY size DESC LIMIT 1"), None)
 
     # -- write markers ---------------------------------------------------------------------------------------------
 
-    def markers(self, run: str) -> tuple[int, ...]:
+    def markers(self, run: str) -> list[int]:
         """Return the numbers of the write markers of a run, sorted, repetitions kept."""
-        return tuple(
-            row[0] for row in self._rows("SELECT number FROM write_markers WHERE run = %s ORDER BY number", (run,))
-        )
+        return [row[0] for row in self._rows("SELECT number FROM write_markers WHERE run = %s ORDER BY number", (run,))]
 
     def check_markers(self, run: str, acknowledged: Iterable[int]) -> MarkerCheck:
         """Compare the markers whose writing was acknowledged with those that are there."""
@@ -445,8 +409,8 @@ class DatabaseSnapshot:
 
 
 _EVIDENCE: LiteralString = (
-    "SELECT id, scan_id, kind, media_type, size_bytes, sha256::text, object_key, leaf_index, log_index, signer_keyid,"
-    " created FROM evidence"
+    "SELECT id, kind, media_type, size_bytes, sha256::text, object_key, leaf_index, log_index,"
+    " signer_keyid AS signer_key_id, created FROM evidence"
 )
 _CHECKPOINT: LiteralString = "SELECT size, root, note, created FROM log_checkpoints"
 _TABLES: LiteralString = (

@@ -1,0 +1,23 @@
+@phase_5 @irreversible
+Feature: Blue is decommissioned
+  Guide 5.2, deviations F.12 and F.15. Not undone by traffic alone: blue would have to be installed again (R.2e).
+
+  Background:
+    Given the load runs against the public host
+    And the observation window has been proven
+
+  @clause_5_2a
+  Scenario: Blue's release is removed
+    Given blue's queue is drained and proven empty
+    When blue's release is uninstalled
+    Then the release is gone
+    And every sampled request is served by green
+    And no request has failed
+    And every acknowledged write is there exactly once
+
+  @clause_5_2b
+  Scenario: Blue's namespace is cleaned up without cutting the route
+    When blue's namespace is examined for what still routes, stores or holds secrets in use
+    Then the namespace is deleted only if nothing in it is in use
+    And none of blue's workloads is left
+    And every sampled request is served by green

@@ -1,0 +1,13 @@
+@phase_5 @reversible
+Feature: Observation period
+  Guide 5.1, deviation F.14. Nothing is changed.
+
+  Background:
+    Given the load runs against the public host
+
+  @clause_5_1
+  Scenario: Blue stays until the observation window has ended
+    When the observation window of the policy has passed under watch
+    Then the journal and the metrics prove the whole window without a gap
+    And every gate passed over the whole window
+    And blue's deployments are still there to go back to

@@ -1,0 +1,10 @@
+@phase_rollback @rollback @compensable
+Feature: Immediate rollback
+  Guide, Rollback Procedures, R.1, deviation F.4. Runs when a gate or a clause failed after traffic had moved.
+
+  @clause_R_1
+  Scenario: Every request goes back to blue
+    When the traffic is restored to blue
+    Then every sampled request is served by blue within the policy's bound
+    And no canary is left beside the public route
+    And the public route names blue

@@ -1,0 +1,101 @@
+"""The connections that one colour was given: read from its running configuration, or from the values that it will get.
+
+Invariant: the harness asks the servers that the colour itself would ask, never those it assumes.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from cutover.errors import TargetInvalid
+from cutover.site.cache import Cache
+from cutover.site.database import Database
+from cutover.site.store import Store
+
+if TYPE_CHECKING:
+    from cutover.model import Environment
+    from cutover.site import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connections:
+    """Drivers over one colour's own addresses and credentials."""
+
+    database: Database
+    cache: Cache
+    store: Store
+
+
+def of(site: Site, environment: Environment) -> Connections:
+    """Build the drivers of a colour.
+
+    Raises:
+        TargetInvalid: the colour does not run, and its values do not name database, cache and store.
+    """
+    settings = _running(site, environment) or _planned(environment)
+    return Connections(
+        database=Database(settings["database_url"]),
+        cache=Cache(settings["cache_url"]),
+        store=Store(
+            endpoint=settings["store_endpoint"],
+            bucket=settings["store_bucket"],
+            access_key=settings["store_access_key"],
+            secret_key=settings["store_secret_key"],
+        ),
+    )
+
+
+def _running(site: Site, environment: Environment) -> dict[str, str] | None:
+    config = site.cluster.get("ConfigMap", environment.namespace, f"{environment.release}-config")
+    secret = site.cluster.get("Secret", environment.namespace, f"{environment.release}-secrets")
+    if config is None or secret is None:
+        return None
+    merged = {
+        **config.get("data", {}),
+        **{key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()},
+    }
+    return {
+        name: merged[name.upper()]
+        for name in (
+            "database_url",
+            "cache_url",
+            "store_endpoint",
+            "store_bucket",
+            "store_access_key",
+            "store_secret_key",
+        )
+    }
+
+
+def _planned(environment: Environment) -> dict[str, str]:
+    merged: dict[str, Any] = {}
+    for path in environment.values:
+        _merge(merged, yaml.safe_load(path.read_text()) or {})
+    try:
+        return {
+            "database_url": merged["database"]["url"],
+            "cache_url": merged["cache"]["url"],
+            "store_endpoint": merged["store"]["endpoint"],
+            "store_bucket": merged["store"]["bucket"],
+            "store_access_key": merged["store"]["accessKey"],
+            "store_secret_key": merged["store"]["secretKey"],
+        }
+    except KeyError as missing:
+        raise TargetInvalid(
+            f"the values of {environment.name} do not name its database, cache and store",
+            code="values-incomplete",
+            seen=f"no {missing} in {', '.join(str(path) for path in environment.values)}",
+            do=f"complete the files that [colours.{environment.name}] values lists",
+        ) from missing
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value

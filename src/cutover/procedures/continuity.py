@@ -1,0 +1,414 @@
+"""Evidence continuity (1.1c, 1.2b, 1.3e, 4.1a, E.1 to E.7, F.8): our own snapshots, our own verdict, and the platform's beside it.
+
+Invariants: a verdict is recomputed from contents, rows and log entries, never taken over; items made after the baseline are accounted for by
+its watermark; a disagreement with the platform is a failure of its own, whichever of the two is right.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cutover.errors import ClauseFailed, CouldNotMeasure
+from cutover.evidence import agreement, diff, snapshot, trust, verify
+from cutover.evidence.errors import EvidenceError
+from cutover.procedures import sources
+from cutover.runbook.checks import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from cutover.evidence.errors import Finding
+    from cutover.evidence.snapshot import Snapshot
+    from cutover.evidence.verify import Guarantee
+    from cutover.runbook.upgrade import Upgrade
+    from cutover.site import Site
+
+BEFORE = "evidence/before"
+AFTER = "evidence/after"
+BASELINE_REPORT = "artifacts/platform/pre-upgrade-baseline.json"
+REINDEX = "run `stella evidence reindex`; the check passes afterwards only if the content is intact (T.3)"
+SHOWN = 5
+NEW_LEAF_SCHEMA = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A snapshot of ours, and what the platform said at about the same time."""
+
+    snapshot: Snapshot
+    platform: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuity:
+    """The balance of two snapshots, the platform's answer, and the items there were just after it answered."""
+
+    balance: diff.Diff
+    platform: Mapping[str, Any]
+    items_now: int
+
+
+def take_baseline(site: Site, upgrade: Upgrade) -> Taken:
+    """Take the first snapshot, and let the platform verify all evidence (1.1c)."""
+    taken = _take(site, upgrade, BEFORE)
+    report = upgrade.path(*BASELINE_REPORT.split("/"))
+    answer = site.stella.call("evidence", "verify-all", "--output", str(report), check=False)
+    return Taken(snapshot=taken, platform=answer)
+
+
+def _take(site: Site, upgrade: Upgrade, name: str) -> Snapshot:
+    folder = upgrade.folder / name
+    expected = site.database.evidence_count()
+
+    def progress(items: int, size_bytes: int) -> None:
+        upgrade.journal.announce(
+            "progress", what="evidence", done=items, total=expected, unit="items", size_bytes=size_bytes
+        )
+
+    with upgrade.journal.action("snapshot", folder=name) as done:
+        # The rows are read from one moment; the log is asked afterwards, so that it covers every row.
+        manifest = snapshot.take(
+            sources.rows(site.database),
+            sources.Contents(site.store),
+            folder,
+            watermark=upgrade.clock.now(),
+            trust=trust.load(upgrade.target.evidence.trust_root),
+            checkpoint=sources.StoredLog(site.log).checkpoint(),
+            progress=progress,
+        )
+        done(items=manifest.items, digest=manifest.digest, findings=manifest.findings_total)
+    if manifest.items == 0:
+        raise CouldNotMeasure(
+            "the site holds no evidence: continuity of nothing proves nothing",
+            code="no-evidence",
+            seen="0 items",
+            do="point [database] of the target at the platform's database",
+        )
+    return snapshot.load(folder)
+
+
+def require_intact(taken: Taken) -> None:
+    """Demand that the snapshot met no refusal: every content has the digest and signature that it should (1.1c)."""
+    _require_none(
+        [one.finding for one in taken.snapshot.findings()],
+        "the evidence is not intact",
+        total=taken.snapshot.manifest.findings_total,
+    )
+
+
+def require_agreement(upgrade: Upgrade, taken: Taken) -> None:
+    """Demand that the platform's report and our snapshot agree item by item (1.1c)."""
+    report = json.loads((upgrade.folder / BASELINE_REPORT).read_bytes())
+    _require_none(
+        _refusing(lambda: agreement.compare(taken.snapshot, report)),
+        "the harness and the platform do not agree on the evidence",
+    )
+    expect(
+        bool(taken.platform["ok"]),
+        "the platform does not find its own evidence intact",
+        seen=str(taken.platform.get("failures"))[:300],
+        do=REINDEX,
+        code="platform-evidence-not-ok",
+    )
+
+
+def seal_baseline(upgrade: Upgrade, taken: Taken) -> None:
+    """Put the digest of the snapshot into the journal: from here on it is this upgrade's baseline (1.1c, F.8)."""
+    manifest = taken.snapshot.manifest
+    upgrade.remember(
+        "baseline",
+        folder=BEFORE,
+        digest=manifest.digest,
+        items=manifest.items,
+        watermark=manifest.watermark.last_id,
+        roots={str(schema): root for schema, root in manifest.roots.items()},
+    )
+    upgrade.deviation(
+        "F.8",
+        did=f"baseline with a watermark at {manifest.watermark.last_id}; every later item is accounted for as added",
+        instead_of="a baseline that knows nothing of items made before the cutover",
+        why="evidence made in between would be in no comparison",
+    )
+
+
+def require_sealed(upgrade: Upgrade) -> Snapshot:
+    """Return the baseline, read back whole and equal to what the journal holds (1.3e).
+
+    Raises:
+        Refused: no baseline was sealed.
+        ClauseFailed: it was altered since.
+    """
+    facts = upgrade.recall("baseline")
+    try:
+        found = snapshot.load(upgrade.folder / facts["folder"])
+        items = sum(1 for _ in found.raw_lines())
+    except EvidenceError as error:
+        raise ClauseFailed(
+            "the baseline in the record was altered",
+            code="baseline-altered",
+            seen=str(error),
+            do="take the baseline again: start a new upgrade",
+        ) from error
+    expect(
+        found.manifest.digest == facts["digest"] and items == facts["items"],
+        "the baseline in the record is not the one that was sealed",
+        seen=f"{found.manifest.digest}, {items} items",
+        expected=f"{facts['digest']}, {facts['items']} items",
+        do="take the baseline again: start a new upgrade",
+        code="baseline-altered",
+    )
+    return found
+
+
+def require_digest(upgrade: Upgrade, found: Snapshot) -> None:
+    """Demand the sealed digest of a baseline that was read back (1.3e)."""
+    sealed = upgrade.recall("baseline")["digest"]
+    expect(found.manifest.digest == sealed, "the baseline is another one", seen=found.manifest.digest, expected=sealed)
+
+
+def require_export(upgrade: Upgrade, folder: Path, reported: int) -> None:
+    """Demand that the platform's export holds every bundle of the baseline with its bytes (1.2b)."""
+    baseline = require_sealed(upgrade)
+    bundles = baseline.manifest.by_kind.get("bundle", 0)
+    _require_none(_refusing(lambda: agreement.verify_export(baseline, folder)), "the export differs from the baseline")
+    expect(
+        reported >= bundles > 0,
+        "the export does not hold every bundle of the baseline",
+        seen=f"{reported} reported",
+        expected=f"at least {bundles}",
+        do="export again, and compare with the baseline in the record",
+        code="export-incomplete",
+    )
+
+
+def verify_continuity(site: Site, upgrade: Upgrade) -> Continuity:
+    """Take the second snapshot, compare it with the baseline, and let the platform verify continuity (4.1a)."""
+    after = _take(site, upgrade, AFTER)
+    balance = diff.compare(upgrade.folder / BEFORE, upgrade.folder / AFTER)
+    upgrade.path("evidence", "diff.json").write_text(json.dumps(balance.as_json(), indent=1))
+    upgrade.remember("second-snapshot", folder=AFTER, digest=after.manifest.digest, items=after.manifest.items)
+    upgrade.journal.write(
+        "evidence",
+        before=balance.before,
+        after=balance.after,
+        missing=balance.missing,
+        changed=balance.changed,
+        added=balance.added,
+        unchanged=balance.unchanged,
+    )
+    answer = site.stella.call(
+        "evidence",
+        "verify-continuity",
+        "--baseline",
+        str(upgrade.folder / BASELINE_REPORT),
+        "--output",
+        str(upgrade.path("artifacts", "platform", "post-upgrade-report.html")),
+        namespace=upgrade.roles.green.namespace,
+        check=False,
+    )
+    return Continuity(balance=balance, platform=answer, items_now=site.database.evidence_count())
+
+
+def require_balance(continuity: Continuity) -> None:
+    """Demand that nothing is missing and nothing changed (4.1a)."""
+    balance = continuity.balance
+    expect(
+        balance.missing == 0 and balance.changed == 0 and balance.before > 0,
+        "evidence was lost or altered",
+        seen=f"{balance.missing} missing, {balance.changed} changed of {balance.before}: "
+        + ", ".join(f"{item.id} ({item.kind}) {item.what}" for item in balance.items[:SHOWN]),
+        guide="4.1",
+        do=REINDEX,
+        code="evidence-changed",
+        cause_text="the content of evidence differs from the baseline that was taken before the upgrade",
+    )
+
+
+def require_accounted(upgrade: Upgrade, continuity: Continuity) -> None:
+    """Demand that every added item lies behind the baseline's watermark (F.8)."""
+    watermark = str(upgrade.recall("baseline")["watermark"])
+    early = [
+        change.id
+        for change in diff.changes(upgrade.folder / BEFORE, upgrade.folder / AFTER)
+        if change.what == "added" and change.id <= watermark
+    ]
+    balance = continuity.balance
+    expect(
+        not early and balance.after == balance.before - balance.missing + balance.added,
+        "items appeared that should have been in the baseline",
+        seen=f"{len(early)} before the watermark {watermark}, first {', '.join(early[:SHOWN])}",
+        do="find out who inserts evidence into the past",
+        code="evidence-unaccounted",
+    )
+
+
+def require_continuity_agreement(continuity: Continuity) -> None:
+    """Demand that the platform's verdict on continuity is ours, in its counts too (4.1a)."""
+    balance, theirs = continuity.balance, continuity.platform
+    _require_none(
+        _refusing(lambda: agreement.compare_totals(balance, theirs)),
+        "the harness and the platform do not agree on continuity",
+    )
+    expect(
+        theirs["before"] == balance.before and balance.after <= theirs["after"] <= continuity.items_now,
+        "the harness and the platform do not count the same evidence",
+        seen=f"the platform counts {theirs['before']} before and {theirs['after']} after",
+        expected=f"{balance.before} before, {balance.after} to {continuity.items_now} after",
+        do="do not trust the platform's report; the harness's own numbers are in evidence/diff.json",
+        code="continuity-disagrees",
+        cause_text="the platform's own report on continuity is not true",
+    )
+    expect(
+        bool(theirs["ok"]),
+        "the platform finds that evidence was lost or altered",
+        seen=str(theirs.get("failures"))[:300],
+        do=REINDEX,
+        code="platform-continuity-not-ok",
+    )
+
+
+def snapshots(upgrade: Upgrade) -> tuple[Snapshot, Snapshot]:
+    """Return the baseline and the second snapshot of this upgrade.
+
+    Raises:
+        Refused: one of them was not taken.
+    """
+    upgrade.recall("second-snapshot")
+    return snapshot.load(upgrade.folder / BEFORE), snapshot.load(upgrade.folder / AFTER)
+
+
+def guarantee(site: Site, upgrade: Upgrade, clause: str) -> Guarantee:
+    """Verify one of the five guarantees from the two snapshots, the stored tree and the log (E.1 to E.5)."""
+    before, after = snapshots(upgrade)
+    root = trust.load(upgrade.target.evidence.trust_root)
+    match clause:
+        case "E.1":
+            found = verify.digests(before, after)
+        case "E.2":
+            found = verify.sboms(before, after)
+        case "E.3":
+            tree = sources.StoredTree(site.database)
+            found = verify.tree(before, after, trust=root, source=tree, new_schema=NEW_LEAF_SCHEMA)
+        case "E.4":
+            found = verify.attestations(before, after, trust=root)
+        case _:
+            found = verify.log(before, after, trust=root, source=sources.StoredLog(site.log))
+    upgrade.path("evidence", f"{clause}.json").write_text(
+        json.dumps(
+            {
+                "clause": found.clause,
+                "title": found.title,
+                "checked": found.checked,
+                "findings_total": found.findings_total,
+                "findings": [finding.as_json() for finding in found.findings],
+            },
+            indent=1,
+        )
+    )
+    upgrade.journal.write("observation", what=found.title, checked=found.checked, findings=found.findings_total)
+    return found
+
+
+def require_guarantee(found: Guarantee) -> None:
+    """Demand that a guarantee holds over at least one item."""
+    expect(found.checked > 0, f"{found.title}: nothing was checked", seen="0 items", code="nothing-checked")
+    _require_none(list(found.findings), f"{found.title}: not so", total=found.findings_total)
+    expect(found.holds, f"{found.title}: not so", seen=f"{found.findings_total} findings", code="guarantee-broken")
+
+
+def require_cross_reference(site: Site, upgrade: Upgrade) -> None:
+    """Demand that a cross-reference covers at least the baseline; that its roots recompute is part of E.3's verification."""
+    before, _ = snapshots(upgrade)
+    sizes = [one.size for one in sources.StoredTree(site.database).cross_references() if one.new_schema == NEW_LEAF_SCHEMA]
+    expect(
+        any(size >= before.manifest.watermark.leaves for size in sizes),
+        "no cross-reference binds the baseline's tree to the new leaf schema",
+        seen=f"cross-references at sizes {', '.join(map(str, sizes)) or 'none'}",
+        expected=f"one at {before.manifest.watermark.leaves} leaves or more",
+        do="see what green's worker does: it derives the new tree after category A",
+        code="crossref-missing",
+    )
+
+
+def require_log_grew(upgrade: Upgrade) -> None:
+    """Demand both checkpoints, the second not smaller than the first; their consistency is part of E.5's verification."""
+    before, after = (one.manifest.checkpoint for one in snapshots(upgrade))
+    expect(
+        before is not None and after is not None and before.size <= after.size,
+        "the log's checkpoints are not in order",
+        seen=f"before {before}, after {after}",
+        do="find out who serves the log: it was rolled back or replaced",
+        code="checkpoint-rolled-back",
+    )
+
+
+def require_all_logged(upgrade: Upgrade, found: Guarantee) -> None:
+    """Demand that the verification covered every item, and that the signed checkpoint is large enough for them."""
+    _, after = snapshots(upgrade)
+    checkpoint = after.manifest.checkpoint
+    expect(
+        checkpoint is not None and checkpoint.size >= after.manifest.items and found.checked >= after.manifest.items,
+        "not every item is included in the log",
+        seen=f"{found.checked} checked, checkpoint {checkpoint}",
+        expected=f"{after.manifest.items} items or more",
+        do="see what the log's writer does: entries are missing",
+        code="log-entry-missing",
+    )
+
+
+def digest_report(site: Site, upgrade: Upgrade) -> list[Finding]:
+    """Let the platform verify all digests, and compare its report with ours item by item (E.6)."""
+    path = upgrade.path("artifacts", "platform", "digests.json")
+    site.stella.call("evidence", "verify-digests", "--report", str(path), namespace=upgrade.roles.green.namespace)
+    _, after = snapshots(upgrade)
+    return _refusing(lambda: agreement.compare_digests(after, json.loads(path.read_bytes())))
+
+
+def attestation_report(site: Site, upgrade: Upgrade) -> list[Finding]:
+    """Let the platform verify every attestation since the first item, and compare (E.7)."""
+    _, after = snapshots(upgrade)
+    since = next(line.created for line in after.lines())
+    answer = site.stella.call(
+        "attest", "verify-all", "--since", since, namespace=upgrade.roles.green.namespace, check=False
+    )
+    return _refusing(lambda: agreement.compare_attestations(after, answer, since=since))
+
+
+def require_agreeing(findings: Sequence[Finding], what: str) -> None:
+    """Demand that a comparison with one of the platform's reports found nothing."""
+    _require_none(findings, f"the platform's {what} report does not agree with the harness")
+
+
+
+
+def _refusing(compare: Callable[[], list[Finding]]) -> list[Finding]:
+    """Run a comparison; a report that cannot be compared is a failure of the platform's answer."""
+    try:
+        return compare()
+    except EvidenceError as error:
+        raise ClauseFailed(
+            "the platform's report cannot be compared with the harness's own result",
+            code=error.code,
+            seen=str(error),
+            do="look at the report in artifacts/platform of the record",
+        ) from error
+
+
+def _require_none(findings: Sequence[Finding], message: str, *, total: int | None = None) -> None:
+    count = len(findings) if total is None else total
+    first = "; ".join(
+        f"{finding.item}: {finding.code}, expected {finding.expected}, found {finding.actual}"
+        for finding in findings[:SHOWN]
+    )
+    expect(
+        count == 0,
+        message,
+        seen=f"{count} findings, first {first}",
+        expected="none",
+        do=findings[0].remedy if findings else "",
+        code=findings[0].code if findings else "evidence",
+        guide="4.1",
+    )

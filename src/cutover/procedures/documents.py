@@ -1,0 +1,150 @@
+"""Documents and the archive (4.1b, 4.3a to 4.3c, E.8).
+
+Invariant: what was there before is kept in the record, and what was archived is read back before it counts.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pypdf import PdfReader
+from pypdf.errors import PyPdfError
+
+from cutover.errors import ClauseFailed
+from cutover.procedures.backups import sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cutover.runbook.upgrade import Upgrade
+    from cutover.site import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A document's change: its text afterwards, and its unified difference in the record."""
+
+    path: Path
+    text: str
+    difference: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A document of the platform, kept in the record."""
+
+    path: Path
+    pages: int
+    characters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """What was put into the archive: name in the record to `sha256` read back from there."""
+
+    expected: Mapping[str, str]
+    read_back: Mapping[str, str]
+    locked: bool
+    lock_detail: str
+
+
+def update_current_version(upgrade: Upgrade) -> Change:
+    """Write the new release into the document of the current version (4.3a)."""
+    target = upgrade.target
+    text = (
+        "# Current version\n\n"
+        f"{target.upgrade.to_release}\n\n"
+        f"Upgraded from {target.upgrade.from_release} on {upgrade.clock.now():%Y-%m-%d} (upgrade record {upgrade.id}).\n"
+    )
+    return _change(upgrade, target.documents.current_version, text)
+
+
+def add_to_changelog(upgrade: Upgrade) -> Change:
+    """Add the upgrade at the top of the changelog, below its title (4.3b)."""
+    path, target = upgrade.target.documents.changelog, upgrade.target
+    before = path.read_text() if path.exists() else "# Changelog\n"
+    title, _, rest = before.partition("\n")
+    entry = (
+        f"## {target.upgrade.to_release} - {upgrade.clock.now():%Y-%m-%d}\n\n"
+        f"- Upgraded {target.name} from {target.upgrade.from_release}, {upgrade.strategy} cutover, record {upgrade.id}.\n"
+    )
+    return _change(upgrade, path, f"{title}\n\n{entry}\n{rest.lstrip()}")
+
+
+def _change(upgrade: Upgrade, path: Path, text: str) -> Change:
+    before = path.read_text() if path.exists() else ""
+    difference = upgrade.path("artifacts", "documents", f"{path.name}.diff")
+    with upgrade.journal.action("update document", document=path.name) as done:
+        difference.write_text(
+            "".join(
+                difflib.unified_diff(
+                    before.splitlines(keepends=True),
+                    text.splitlines(keepends=True),
+                    f"{path.name} before",
+                    f"{path.name} after",
+                )
+            )
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        done(difference=str(difference.relative_to(upgrade.folder)))
+    return Change(path=path, text=path.read_text(), difference=difference)
+
+
+def audit_report(site: Site, upgrade: Upgrade) -> Report:
+    """Let the platform report on everything since this upgrade began (4.1b, F.9)."""
+    path = upgrade.path("artifacts", "platform", "upgrade-audit.pdf")
+    upgrade.deviation(
+        "F.9",
+        did=f"asked for the time since {upgrade.started:%H:%M:%S} UTC, when this upgrade began",
+        instead_of="the last hour",
+        why="an upgrade that takes longer than an hour would lose its beginning",
+    )
+    since = upgrade.started.isoformat(timespec="seconds")
+    site.stella.call("evidence", "audit-report", "--since", since, "--output", str(path))
+    return read_report(path)
+
+
+def compliance_report(site: Site, upgrade: Upgrade) -> Report:
+    """Let the platform write its compliance report (E.8)."""
+    path = upgrade.path("artifacts", "platform", "compliance-report.pdf")
+    site.stella.call("evidence", "compliance-report", "--format", "pdf", "--output", str(path))
+    return read_report(path)
+
+
+def read_report(path: Path) -> Report:
+    """Read a PDF as an auditor's reader would.
+
+    Raises:
+        ClauseFailed: it is absent or not a readable PDF.
+    """
+    try:
+        pages = PdfReader(path).pages
+        characters = sum(len(page.extract_text().strip()) for page in pages)
+    except (OSError, PyPdfError) as error:
+        raise ClauseFailed(
+            f"the platform's report {path.name} is not a readable PDF",
+            code="report-unreadable",
+            seen=str(error) or type(error).__name__,
+            do="run the platform's command by hand and look at what it writes",
+        ) from error
+    return Report(path=path, pages=len(pages), characters=characters)
+
+
+def archive(site: Site, upgrade: Upgrade) -> Archived:
+    """Put every artifact into the store's archive and read each back (4.3c)."""
+    folder = upgrade.folder / "artifacts"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    expected: dict[str, str] = {}
+    read_back: dict[str, str] = {}
+    with upgrade.journal.action("archive artifacts", files=len(files)) as done:
+        for path, archived in site.store.archive_all(files, relative_to=upgrade.folder, prefix=f"upgrades/{upgrade.id}"):
+            name = str(path.relative_to(upgrade.folder))
+            expected[name] = sha256_file(path)
+            read_back[name] = archived
+        lock = site.store.archive_lock()
+        done(files=len(files), locked=lock.locked)
+    return Archived(expected=expected, read_back=read_back, locked=lock.locked, lock_detail=lock.detail)

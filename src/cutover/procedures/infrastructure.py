@@ -1,0 +1,118 @@
+"""Infrastructure requirements (guide, P.1 to P.5): who are the database, the caches, the store and the balancer really.
+
+Invariant: an identity is what the server itself answers, never a comparison of two addresses.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cutover.procedures import connections
+from cutover.procedures.release import INSTANCE_LABEL
+
+if TYPE_CHECKING:
+    from cutover.model import Environment
+    from cutover.runbook.upgrade import Upgrade
+    from cutover.site import Site
+    from cutover.site.database import DatabaseIdentity
+    from cutover.site.routing import Served
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespaces:
+    """What the cluster says of the two colours' namespaces."""
+
+    blue_exists: bool
+    green_exists: bool
+    green_foreign: tuple[str, ...]
+    """Deployments in green's namespace that do not belong to green's release."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identities:
+    """The same question answered along each colour's own path."""
+
+    blue: DatabaseIdentity
+    green: DatabaseIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheIdentities:
+    """The run ids of the two caches, and how many keys green's holds."""
+
+    blue: str
+    green: str
+    green_keys: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """A scratch object: its name and the bytes that were written."""
+
+    name: str
+    content: bytes
+
+
+def namespaces(site: Site, blue: Environment, green: Environment) -> Namespaces:
+    """Look the namespaces of both colours up (P.1)."""
+    existing = site.cluster.namespaces()
+    foreign: tuple[str, ...] = ()
+    if green.namespace in existing:
+        foreign = tuple(
+            deployment.name
+            for deployment in site.cluster.deployments(green.namespace)
+            if deployment.labels.get(INSTANCE_LABEL) != green.release
+        )
+    return Namespaces(
+        blue_exists=blue.namespace in existing, green_exists=green.namespace in existing, green_foreign=foreign
+    )
+
+
+def database_identities(site: Site, blue: Environment, green: Environment) -> Identities:
+    """Ask the server behind each colour's database address for its system identifier (P.2).
+
+    Blue's address is read from the Secret of its running release; green's from the values it will be installed with, or from its own Secret
+    once it runs.
+    """
+    return Identities(
+        blue=connections.of(site, blue).database.identity(),
+        green=connections.of(site, green).database.identity(),
+    )
+
+
+def cache_identities(site: Site, blue: Environment, green: Environment) -> CacheIdentities:
+    """Ask each colour's cache for its run id (P.3)."""
+    cache = connections.of(site, green).cache
+    return CacheIdentities(
+        blue=connections.of(site, blue).cache.run_id(), green=cache.run_id(), green_keys=cache.key_count()
+    )
+
+
+def write_marker(site: Site, upgrade: Upgrade, environment: Environment) -> Marker:
+    """Put a marker object with one colour's credentials (P.4)."""
+    marker = Marker(name=f"cutover-{upgrade.id}-{secrets.token_hex(4)}", content=secrets.token_bytes(64))
+    connections.of(site, environment).store.put(f"scratch/{marker.name}", marker.content)
+    return marker
+
+
+def read_marker(site: Site, environment: Environment, marker: Marker) -> bytes:
+    """Read the marker with another colour's credentials, straight from the store."""
+    return connections.of(site, environment).store.get(f"scratch/{marker.name}")
+
+
+def read_marker_through_service(site: Site, environment: Environment, marker: Marker) -> bytes:
+    """Read the marker through the running service of a colour, by the API server's service proxy."""
+    answer = site.cluster.proxy_get(environment.namespace, environment.service, 80, f"/api/v1/objects/{marker.name}")
+    return answer.body
+
+
+def remove_marker(site: Site, environment: Environment, marker: Marker) -> None:
+    """Remove the marker again."""
+    connections.of(site, environment).store.delete(f"scratch/{marker.name}")
+
+
+def ask_public_host(site: Site, requests: int) -> Served:
+    """Ask the public host on fresh connections and count who answered (P.5)."""
+    return site.routing.who_serves(requests)

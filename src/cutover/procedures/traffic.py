@@ -1,0 +1,181 @@
+"""Traffic: moving it, proving who serves it, and what the load saw (3.1, 3.2, R.1, F.2, F.3, F.4, F.7).
+
+Invariant: a weight is what the public host's answers show, never what an annotation says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cutover.model import Result
+from cutover.procedures import health
+from cutover.procedures.diagnosed import diagnosed
+from cutover.runbook import gates
+from cutover.runbook.checks import expect
+
+if TYPE_CHECKING:
+    from cutover.model import Environment
+    from cutover.runbook.gates import Bake
+    from cutover.runbook.upgrade import Upgrade
+    from cutover.site import Site
+    from cutover.site.load import LoadRunner
+
+SAMPLE = 60
+"""Requests, each on a connection of its own, in a proof of who serves."""
+
+
+def require_served_by(site: Site, environment: Environment, *, requests: int = SAMPLE) -> None:
+    """Demand that every sampled public request succeeds and is served by one colour.
+
+    Raises:
+        ClauseFailed: another colour answered, or a request failed.
+    """
+    served = site.routing.who_serves(requests)
+    with diagnosed(site, environment):
+        expect(
+            served.failed == 0 and served.by_colour.get(environment.name, 0) == served.total == requests,
+            f"the public host is not served by {environment.name} alone",
+            seen=f"of {requests} requests: {dict(served.by_colour)}, {served.failed} failed",
+            expected=f"{requests} by {environment.name}",
+            do="look for a canary beside the public route, and at the endpoints of the Service it names",
+            code="served-by-other",
+        )
+
+
+def require_sound_route(site: Site, upgrade: Upgrade) -> None:
+    """Prepare green's way to the public host, and refuse it while it cannot work (F.2, F.3).
+
+    Raises:
+        ClauseFailed: the topology lint found something, or green is not ready.
+    """
+    green = upgrade.roles.green
+    health.require_available(site, green)
+    with diagnosed(site, green):
+        site.routing.prepare()
+        findings = site.routing.lint()
+        expect(
+            not findings,
+            "green cannot take the traffic",
+            seen="; ".join(finding.message for finding in findings),
+            do="; ".join(dict.fromkeys(finding.remedy for finding in findings)),
+            guide="3.1 and 3.2, deviations F.2 and F.3",
+            code=findings[0].code if findings else "",
+        )
+    if upgrade.journal.last("deviation", id="F.2") is None:
+        upgrade.deviation(
+            "F.2",
+            did="put a bridge Service, and the canary, beside the public route, and measured the share",
+            instead_of="a canary in green's namespace without a class",
+            why="a canary in another namespace than the public route is ignored in silence",
+        )
+        upgrade.deviation(
+            "F.3",
+            did="proved that the Service which the route will name exists and has ready endpoints",
+            instead_of="patching the route to a Service that its namespace does not have",
+            why="every request would get 503",
+        )
+
+
+def shift_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner, percent: int) -> Bake:
+    """Set a weight and watch the gates for the policy's bake time (3.1)."""
+    with upgrade.journal.action("shift", percent=percent) as done:
+        site.routing.shift(percent)
+        done(percent=percent)
+    return gates.bake(upgrade, site, load, percent=percent)
+
+
+def promote_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner) -> Bake:
+    """Patch the public route to green, remove the canary, and watch the gates for the bake time (3.2, F.7)."""
+    with upgrade.journal.action("promote", to=upgrade.roles.green.name) as done:
+        site.routing.promote()
+        done(primary=site.routing.primary_backend())
+    upgrade.deviation(
+        "F.7",
+        did="promoted the public route to green, then removed the canary, both under load",
+        instead_of="calling the cutover complete at weight 100",
+        why="sticky sessions and header rules may still reach blue, and the public route would still name it",
+    )
+    return gates.bake(upgrade, site, load, percent=100)
+
+
+def require_share(upgrade: Upgrade, bake: Bake) -> None:
+    """Demand that the share which green served lies in the exact interval of the weight."""
+    share = bake.share
+    expect(
+        share.total >= upgrade.policy.traffic.min_requests and share.low <= share.green <= share.high,
+        f"green's share is not what {bake.percent} percent means",
+        seen=f"{share.green} of {share.total} requests served by green",
+        expected=f"{share.low} to {share.high} of them, and at least {upgrade.policy.traffic.min_requests} requests",
+        do="compare the canary with the public route: host, path, class and namespace (F.2)",
+        code="share-outside-interval",
+    )
+
+
+def require_no_failures(load: LoadRunner) -> None:
+    """Demand that the load sent requests and that not one of them has failed since it began."""
+    totals = load.totals()
+    expect(
+        totals.attempted > 0 and totals.failed == 0,
+        "public requests failed",
+        seen=f"{totals.failed} of {totals.attempted} requests failed",
+        expected="0 failed, more than 0 attempted",
+        do="read load/summary.json for the first failures, with their time and error",
+        code="public-requests-failed",
+    )
+
+
+def require_gates(bake: Bake) -> None:
+    """Demand that every gate passed for the whole bake time; the worst verdict decides.
+
+    Raises:
+        ClauseFailed, Undecided, CouldNotMeasure: by the worst verdict.
+    """
+    gates.require_passed(bake.results)
+
+
+def require_markers(site: Site, load: LoadRunner) -> None:
+    """Demand that every write that the public host acknowledged is in the database exactly once (F.8)."""
+    run, acknowledged = load.markers()
+    present = site.database.markers(run)
+    missing, doubled = sorted(set(acknowledged) - set(present)), len(present) - len(set(present))
+    expect(
+        bool(acknowledged) and not missing and not doubled,
+        "acknowledged writes were lost or doubled",
+        seen=f"{len(missing)} of {len(acknowledged)} missing, first {missing[:5]}; {doubled} doubled",
+        do="find them in the record's load/markers.jsonl, and in the log of the colour that acknowledged them",
+        code="writes-lost",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateHistory:
+    """A fresh measurement of one metric, and the worst verdict of the cutover so far."""
+
+    now: gates.GateResult
+    samples: int
+    worst: Result
+
+
+def measure(site: Site, upgrade: Upgrade, gate: str) -> GateHistory:
+    """Measure one of the guide's four metrics afresh on green, beside its history in the journal (3.3)."""
+    if upgrade.journal.last("deviation", id="F.5") is None:
+        upgrade.deviation(
+            "F.5",
+            did="took the quantile over rates of the window, summed by bucket",
+            instead_of="histogram_quantile over raw buckets",
+            why="raw buckets count since the process started, per series",
+        )
+        upgrade.deviation(
+            "F.6",
+            did="judged errors as a ratio with a minimum of requests; no data never passes",
+            instead_of="a rate of errors alone",
+            why="low traffic looks healthy by its error rate",
+        )
+    history = [Result(entry.data["result"]) for entry in upgrade.journal.entries() if _is_sample(entry, gate)]
+    now = gates.measure(upgrade, site, gate)
+    return GateHistory(now=now, samples=len(history), worst=gates.worst(history))
+
+
+def _is_sample(entry: object, gate: str) -> bool:
+    return getattr(entry, "event", "") == "gate" and getattr(entry, "data", {}).get("name") == gate

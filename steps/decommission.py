@@ -1,0 +1,97 @@
+"""Steps about the observation window and blue's decommission (5.1, 5.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_bdd import given, then, when
+
+from cutover.procedures import decommission, traffic
+from cutover.runbook import gates
+from cutover.runbook.checks import expect
+
+if TYPE_CHECKING:
+    from cutover.procedures.decommission import NamespaceUse, Window
+    from cutover.runbook.upgrade import Upgrade
+    from cutover.site import Site
+    from cutover.site.load import LoadRunner
+
+
+@when("the observation window of the policy has passed under watch", target_fixture="window")
+def window_passed(site: Site, upgrade: Upgrade) -> Window:
+    return decommission.observe_window(site, upgrade)
+
+
+@then("the journal and the metrics prove the whole window without a gap")
+def window_without_gap(upgrade: Upgrade, window: Window) -> None:
+    length_s = (window.ended - window.began).total_seconds()
+    observation = upgrade.policy.observation
+    allowed_gap_s = 3 * observation.interval_s
+    expect(
+        length_s >= observation.window_s and window.longest_gap_s <= allowed_gap_s,
+        "the observation window was not watched as a whole",
+        seen=f"{length_s:.0f} s watched, longest gap {window.longest_gap_s:.1f} s",
+        expected=f"at least {observation.window_s:g} s, no gap over {allowed_gap_s:g} s",
+        do="observe a whole window again before blue is removed",
+        code="window-has-gaps",
+    )
+
+
+@then("every gate passed over the whole window")
+def window_gates(window: Window) -> None:
+    gates.require_passed(window.results)
+
+
+@then("blue's deployments are still there to go back to")
+def blue_still_there(site: Site, upgrade: Upgrade) -> None:
+    decommission.require_blue_available(site, upgrade)
+
+
+@given("the observation window has been proven")
+def window_proven(upgrade: Upgrade) -> None:
+    decommission.require_window_proven(upgrade)
+
+
+@given("blue's queue is drained and proven empty")
+def blue_drained(site: Site, upgrade: Upgrade) -> None:
+    decommission.drain_blue(site, upgrade)
+
+
+@when("blue's release is uninstalled", target_fixture="release_state")
+def blue_uninstalled(site: Site, upgrade: Upgrade) -> str:
+    return decommission.uninstall_blue(site, upgrade)
+
+
+@then("the release is gone")
+def release_gone(release_state: str) -> None:
+    expect(release_state == "absent", "blue's release is still there", seen=release_state, code="release-left")
+
+
+@then("every acknowledged write is there exactly once")
+def writes_there(site: Site, load: LoadRunner) -> None:
+    traffic.require_markers(site, load)
+
+
+@when(
+    "blue's namespace is examined for what still routes, stores or holds secrets in use",
+    target_fixture="namespace_use",
+)
+def namespace_examined(site: Site, upgrade: Upgrade) -> NamespaceUse:
+    return decommission.clean_namespace(site, upgrade)
+
+
+@then("the namespace is deleted only if nothing in it is in use")
+def namespace_fate(site: Site, namespace_use: NamespaceUse) -> None:
+    exists = namespace_use.namespace in site.cluster.namespaces()
+    expect(
+        exists == bool(namespace_use.in_use),
+        "blue's namespace was not treated as its use demands",
+        seen=f"{'exists' if exists else 'is gone'}, in use: {', '.join(namespace_use.in_use) or 'nothing'}",
+        do="look at what is in it by hand",
+        code="namespace-mistreated",
+    )
+
+
+@then("none of blue's workloads is left")
+def workloads_gone(site: Site, upgrade: Upgrade) -> None:
+    decommission.require_workloads_gone(site, upgrade)

@@ -1,0 +1,74 @@
+"""Steps of the functional validation (4.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_bdd import then, when
+
+from cutover.procedures import functional
+from cutover.runbook.checks import expect
+
+if TYPE_CHECKING:
+    from cutover.procedures.functional import BundleVerdicts, DryRun
+    from cutover.runbook.upgrade import Upgrade
+    from cutover.site import Site
+
+
+@then("the harness's own round trip through the public host succeeds")
+def own_round_trip(site: Site, upgrade: Upgrade) -> None:
+    functional.round_trip(site, upgrade)
+
+
+@when("the platform scans the target's test image as a dry run", target_fixture="dry_run")
+def dry_scan(site: Site, upgrade: Upgrade) -> DryRun:
+    return functional.scan_dry(site, upgrade)
+
+
+@then("the scan reports its findings")
+def scan_reports(dry_run: DryRun) -> None:
+    expect(
+        dry_run.is_dry and dry_run.findings >= 0,
+        "the platform did not make a dry run",
+        seen=str(dry_run),
+        do="run the scan by hand",
+        code="dry-run-failed",
+    )
+
+
+@then("neither database nor store holds anything of that image")
+def nothing_written(dry_run: DryRun) -> None:
+    expect(
+        dry_run.scans_after == dry_run.scans_before,
+        f"the dry run of {dry_run.image} wrote something",
+        seen=f"{dry_run.scans_before} scans of it before, {dry_run.scans_after} after",
+        do="report it to the platform: a dry run must not write",
+        code="dry-run-wrote",
+    )
+
+
+@when("the platform verifies the target's test bundle and a tampered copy of it", target_fixture="verdicts")
+def bundle_verified(site: Site, upgrade: Upgrade) -> BundleVerdicts:
+    return functional.verify_bundle(site, upgrade)
+
+
+@then("the platform accepts the bundle and rejects the copy")
+def platform_verdict(verdicts: BundleVerdicts) -> None:
+    expect(
+        verdicts.platform_accepts and not verdicts.platform_accepts_tampered,
+        "the platform's verification does not tell a good bundle from a forged one",
+        seen=f"accepts the bundle: {verdicts.platform_accepts}, accepts the forgery: {verdicts.platform_accepts_tampered}",
+        do="do not rely on the platform's verification; the harness's own decides",
+        code="platform-verification-wrong",
+    )
+
+
+@then("the harness accepts the bundle and rejects the copy")
+def harness_verdict(verdicts: BundleVerdicts) -> None:
+    expect(
+        verdicts.harness_accepts and not verdicts.harness_accepts_tampered,
+        "the harness's verification does not tell a good bundle from a forged one",
+        seen="; ".join(verdicts.reasons) or "both accepted",
+        do="check the trust root that [evidence] of the target names",
+        code="bundle-not-verified",
+    )
