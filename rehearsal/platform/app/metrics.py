@@ -6,9 +6,18 @@ at zero, so that a missing series means a missing process.
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import perf_counter
+from types import TracebackType
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,6 +34,7 @@ class Metrics:
     """The registry of one process."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "http_requests_total", "Requests answered.", ("method", "route", "status"), registry=self.registry
@@ -62,9 +72,27 @@ class Metrics:
         """Count operations on evidence: one of `OPERATIONS`."""
         self._by_operation[name, "success" if ok else "failure"].inc(count)
 
+    def counting(self, name: str) -> "_Counting":
+        """Count one operation when the block ends: a failure where it raises."""
+        return _Counting(self, name)
+
     def render(self) -> bytes:
         """Give the text exposition."""
         return generate_latest(self.registry)
+
+
+class _Counting:
+    __slots__ = ("_metrics", "_name")
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._metrics = metrics
+        self._name = name
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._metrics.operation(self._name, ok=error is None)
 
 
 class Measured:

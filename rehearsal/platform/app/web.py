@@ -172,8 +172,8 @@ class Api:
         if not 1 <= limit <= _PAGE_LIMIT:
             raise Problem(400, "wrong-parameter", f"limit must be 1 to {_PAGE_LIMIT}")
         after = request.query_params.get("after", "")
-        rows = await self._connections.database.fetch(_ROW + "WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
-        self._metrics.operation("list", ok=True)
+        with self._metrics.counting("list"):
+            rows = await self._connections.database.fetch(_ROW + "WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
         return JsonResponse(
             {
                 "items": [_item(row) for row in rows],
@@ -183,26 +183,23 @@ class Api:
 
     async def evidence(self, request: Request) -> Response:
         """Give one item."""
-        row = await self._one(request.path_params["id"])
-        self._metrics.operation("read", ok=True)
+        with self._metrics.counting("read"):
+            row = await self._one(request.path_params["id"])
+        if row is None:
+            return _no_such_evidence(request)
         return JsonResponse(_item(row))
 
     async def content(self, request: Request) -> Response:
         """Give an item's raw bytes as the store has them."""
-        row = await self._one(request.path_params["id"])
-        try:
+        with self._metrics.counting("content"):
+            row = await self._one(request.path_params["id"])
+            if row is None:
+                return _no_such_evidence(request)
             data = await asyncio.to_thread(self._connections.store.get, row["object_key"])
-        except StoreError:
-            self._metrics.operation("content", ok=False)
-            raise
-        self._metrics.operation("content", ok=True)
         return Response(data, media_type=row["media_type"])
 
-    async def _one(self, name: str) -> asyncpg.Record:
-        row = await self._connections.database.fetchrow(_ROW + "WHERE id = $1", name)
-        if row is None:
-            raise Problem(404, "no-such-evidence", f"there is no item {name}")
-        return row
+    async def _one(self, name: str) -> asyncpg.Record | None:
+        return await self._connections.database.fetchrow(_ROW + "WHERE id = $1", name)
 
     async def make_scan(self, request: Request) -> Response:
         """Take a scan on: its row is committed and its job is in this colour's queue."""
@@ -442,6 +439,10 @@ def _outage(error: Exception) -> Problem:
             return Problem(503, "cache-unreachable", f"the cache does not answer: {type(error).__name__}")
         case _:
             return Problem(503, "database-unreachable", f"the database does not answer: {type(error).__name__}")
+
+
+def _no_such_evidence(request: Request) -> Response:
+    return Problem(404, "no-such-evidence", f"there is no item {request.path_params['id']}").response
 
 
 def _item(row: asyncpg.Record) -> dict[str, Any]:
