@@ -12,10 +12,10 @@ import contextlib
 import json
 import secrets
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cutover.errors import CouldNotMeasure, Refused, WrongInput
+from cutover.runbook.ports import ClusterEvent, Deployment, Pod, ProxyAnswer
 from cutover.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -57,86 +57,6 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """A Deployment and how far it is."""
-
-    name: str
-    namespace: str
-    labels: Mapping[str, str]
-    desired: int
-    ready: int
-    available: int
-    updated: int
-    images: tuple[str, ...]
-    """Images of its containers, init containers left out."""
-    is_available: bool
-    """The condition Available, for the generation that was last asked for."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every wanted replica is updated, ready and available."""
-        return self.is_available and self.desired == self.ready == self.available == self.updated
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
-    """A Pod and what is wrong with it."""
-
-    name: str
-    namespace: str
-    labels: Mapping[str, str]
-    phase: str
-    ready: bool
-    restarts: int
-    """Of all its containers, init containers too."""
-    images: tuple[str, ...]
-    image_ids: tuple[str, ...]
-    """What its containers really run; empty strings for containers that have not started."""
-    ip: str
-    container_port: int | None
-    """The first port its containers declare."""
-    init_running: str
-    """The init container that has started and not finished; empty otherwise."""
-    problem: str
-    """Why a container does not run, in the kubelet's word (`ImagePullBackOff`, `CrashLoopBackOff`); empty when none."""
-    problem_detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyAnswer:
-    """What a Service or Pod answered through the API server."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
-
-    def json(self) -> Any:  # noqa: ANN401 (any JSON)
-        """Return the body as JSON. Raises: CouldNotMeasure `answer-unreadable`."""
-        try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise CouldNotMeasure(
-                "a service of the site did not answer JSON",
-                code="answer-unreadable",
-                seen=f"{self.status}: {self.body[:200]!r}",
-                do="read the log of its pods",
-            ) from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterEvent:
-    """One event of a namespace."""
-
-    kind: str
-    name: str
-    reason: str
-    message: str
-    count: int
-    is_warning: bool
 
 
 class Cluster:
@@ -484,6 +404,32 @@ class Cluster:
         )
         return ProxyAnswer(status=status, headers=headers, body=content)
 
+    def in_use(self, namespace: str) -> tuple[str, ...]:
+        """Name what in a namespace still routes, runs, stores or is a secret in use (5.2b, F.12).
+
+        A Service counts when an Ingress of the namespace names it or when it leads elsewhere; a Secret when an Ingress
+        serves its certificate.
+        """
+        ingresses = self.list("Ingress", namespace)
+        named = {
+            str(path["backend"]["service"]["name"])
+            for ingress in ingresses
+            for rule in ingress["spec"].get("rules") or []
+            for path in (rule.get("http") or {}).get("paths") or []
+            if (path.get("backend") or {}).get("service")
+        }
+        certificates = {str(tls.get("secretName")) for ingress in ingresses for tls in ingress["spec"].get("tls") or []}
+        found = [f"Ingress {ingress['metadata']['name']}" for ingress in ingresses]
+        for service in self.list("Service", namespace):
+            name, kind = service["metadata"]["name"], service["spec"].get("type")
+            if name in named or kind in {"ExternalName", "LoadBalancer", "NodePort"}:
+                found.append(f"Service {name}")
+        for kind in ("Deployment", "StatefulSet", "PersistentVolumeClaim"):
+            found += [f"{kind} {item['metadata']['name']}" for item in self.list(kind, namespace)]
+        secrets_here = {str(item["metadata"]["name"]) for item in self.list("Secret", namespace)}
+        found += [f"Secret {name}" for name in sorted(certificates & secrets_here)]
+        return tuple(found)
+
     # -- configuration ---------------------------------------------------------------------------------------------
 
     def configmaps(self, namespace: str) -> tuple[Manifest, ...]:
@@ -552,7 +498,7 @@ def pod_of(item: Manifest) -> Pod:
     init_states = status.get("initContainerStatuses") or []
     conditions = {entry["type"]: entry["status"] for entry in status.get("conditions") or []}
     ports = [port["containerPort"] for container in spec["containers"] for port in container.get("ports") or []]
-    problem, detail = _problem([*init_states, *states])
+    problem = _problem([(entry, True) for entry in init_states] + [(entry, False) for entry in states])
     init_running = next((str(s["name"]) for s in init_states if (s.get("state") or {}).get("running")), "")
     return Pod(
         name=metadata["name"],
@@ -566,21 +512,31 @@ def pod_of(item: Manifest) -> Pod:
         ip=str(status.get("podIP") or ""),
         container_port=int(ports[0]) if ports else None,
         init_running=init_running,
-        problem=problem,
-        problem_detail=detail,
+        **problem,
     )
 
 
-def _problem(states: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Return the first reason why a container does not run, and the detail; empty when none."""
-    for entry in states:
+def _problem(states: Sequence[tuple[Mapping[str, Any], bool]]) -> dict[str, Any]:
+    """Return the first reason why a container does not run, with the detail, as the fields of `Pod`.
+
+    states: each container's status, and whether it is an init container.
+    """
+    for entry, is_init in states:
         state, last = entry.get("state") or {}, entry.get("lastState") or {}
         waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
-        reason = str(waiting.get("reason") or "")
+        reason, detail = str(waiting.get("reason") or ""), ""
         if reason and reason not in _STARTUP_GRACE:
             previous = last.get("terminated") or {}
             exit_text = f" (last exit code {previous['exitCode']})" if "exitCode" in previous else ""
-            return reason, f"container {entry['name']}: {waiting.get('message') or reason}{exit_text}"
-        if ended and int(ended.get("exitCode") or 0) != 0:
-            return str(ended.get("reason") or "Error"), f"container {entry['name']}: exit code {ended['exitCode']}"
-    return "", ""
+            detail = f"container {entry['name']}: {waiting.get('message') or reason}{exit_text}"
+        elif int(ended.get("exitCode") or 0) != 0:
+            reason = str(ended.get("reason") or "Error")
+            detail = f"container {entry['name']}: exit code {ended['exitCode']}"
+        if detail:
+            return {
+                "problem": reason,
+                "problem_container": str(entry["name"]),
+                "problem_in_init": is_init,
+                "problem_detail": detail,
+            }
+    return {"problem": "", "problem_container": "", "problem_in_init": False, "problem_detail": ""}

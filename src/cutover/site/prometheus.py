@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cutover.errors import CouldNotMeasure
+from cutover.runbook.ports import Answer, Sample, Series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,34 +19,6 @@ if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One value of one series; NaN and infinities are kept as they are."""
-
-    labels: Mapping[str, str]
-    value: float
-    time: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What one instant query gave."""
-
-    query: str
-    time: datetime
-    """When the query was evaluated."""
-    samples: tuple[Sample, ...]
-    raw: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """One series of a range query, oldest sample first."""
-
-    labels: Mapping[str, str]
-    samples: tuple[Sample, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cutover.errors import CouldNotMeasure
+from cutover.runbook.ports import Served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,35 +33,6 @@ class PublicAnswer:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """Who answered a number of requests."""
-
-    requests: int
-    by_colour: Mapping[str, int]
-    """Answers with a status below 500, by the colour that they name."""
-    failed: int
-    """No answer, a status of 500 or more, or no colour named."""
-    pods: Mapping[str, int]
-    problems: tuple[str, ...]
-    """What the failed ones said, each once."""
-
-    def only(self, colour: str) -> bool:
-        """Whether that colour, and nobody else, answered every request."""
-        return self.failed == 0 and self.requests > 0 and self.by_colour.get(colour, 0) == self.requests
-
-    @property
-    def single_colour(self) -> str | None:
-        """The colour that answered every request, or None."""
-        return next((colour for colour in self.by_colour if self.only(colour)), None)
-
-    def __str__(self) -> str:
-        parts = [f"{colour} {count}" for colour, count in sorted(self.by_colour.items())]
-        if self.failed:
-            parts.append(f"failed {self.failed} ({'; '.join(self.problems[:2])})")
-        return f"of {self.requests} requests: {', '.join(parts) or 'none answered'}"
 
 
 class PublicHost:
@@ -94,14 +66,17 @@ class PublicHost:
             )
         return self._client
 
-    def request(self, method: str, path: str, *, json: object = None, content: bytes | None = None) -> PublicAnswer:
-        """Send one request on a connection of its own. Raises: CouldNotMeasure `public-unreachable`."""
+    def send(self, method: str, path: str, *, body: object = None) -> PublicAnswer:
+        """Send one request, with a body as JSON, on a connection of its own.
+
+        Raises: CouldNotMeasure `public-unreachable`.
+        """
         import httpx  # noqa: PLC0415
 
         client = self._http()
         client.cookies.clear()
         try:
-            response = client.request(method, self.url + path, json=json, content=content)
+            response = client.request(method, self.url + path, json=body)
         except httpx.HTTPError as error:
             raise CouldNotMeasure(
                 f"the public host {self.url} does not answer",
@@ -120,7 +95,7 @@ class PublicHost:
 
     def get(self, path: str) -> PublicAnswer:
         """GET a path of the public host."""
-        return self.request("GET", path)
+        return self.send("GET", path)
 
     def who_serves(self, requests: int, *, path: str = SAMPLE_PATH) -> Served:
         """Send that many requests and count who answered; never raises for a failed one."""
@@ -141,9 +116,7 @@ class PublicHost:
                 continue
             colours[answer.colour] += 1
             pods[answer.pod] += 1
-        return Served(
-            requests=requests, by_colour=dict(colours), failed=failed, pods=dict(pods), problems=tuple(problems)
-        )
+        return Served(total=requests, by_colour=dict(colours), failed=failed, pods=dict(pods), problems=tuple(problems))
 
     def close(self) -> None:
         """Close the client."""

@@ -19,7 +19,8 @@ from urllib.parse import quote, urlsplit
 from cutover.errors import ClauseFailed, CouldNotMeasure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     import urllib3
     from mypy_boto3_s3 import S3Client
@@ -51,6 +52,14 @@ class Archived:
     """Empty where the archive keeps no versions."""
     retained_until: datetime | None
     """None where the archive has no retention lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveLock:
+    """Whether what is archived can be removed before its time."""
+
+    locked: bool
+    detail: str
 
 
 class Store:
@@ -170,10 +179,10 @@ class Store:
     # -- bulk reads ------------------------------------------------------------------------------------------------
 
     def open(self, key: str) -> Iterator[bytes]:
-        """Yield an object's bytes in order; safe from many threads at once.
+        """Ask for an object and return its bytes in order, chunk by chunk; safe from many threads at once.
 
-        Raises: ClauseFailed `object-absent`, CouldNotMeasure `store-refused`, `store-unreachable`. Also when the
-        connection ends before the length that was announced.
+        Raises: ClauseFailed `object-absent`, CouldNotMeasure `store-refused`, `store-unreachable`; the last also while
+        reading, when the connection ends before the length that was announced.
         """
         import urllib3  # noqa: PLC0415
 
@@ -182,17 +191,29 @@ class Store:
         path = f"/{self.bucket}/{quote(key, safe='/~')}"
         try:
             answer = pool.urlopen("GET", path, headers=self._signed(signer, path), preload_content=False)
-            try:
-                if answer.status == 404:
-                    raise self._absent(what)
-                if answer.status != 200:
-                    raise self._refused(what, f"{answer.status} {answer.read(300)!r}")
-                while chunk := answer.read(_CHUNK_BYTES):
-                    yield chunk
-            finally:
-                answer.release_conn()
+            if answer.status == 200:
+                return self._chunks(answer, what)
+            said = answer.read(300)
+            answer.close()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unreachable(what, error) from error
+        raise self._absent(what) if answer.status == 404 else self._refused(what, f"{answer.status} {said!r}")
+
+    def _chunks(self, answer: urllib3.BaseHTTPResponse, what: str) -> Iterator[bytes]:
+        import urllib3  # noqa: PLC0415
+
+        complete = False
+        try:
+            while chunk := answer.read(_CHUNK_BYTES):
+                yield chunk
+            complete = True
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(what, error) from error
+        finally:
+            if complete:
+                answer.release_conn()
+            else:
+                answer.close()
 
     def _signed(self, signer: Any, path: str) -> dict[str, str]:  # noqa: ANN401 (botocore ships no types)
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415 (slow to import)
@@ -224,14 +245,10 @@ class Store:
                 for entry in page.get("Contents", []):
                     yield StoredObject(key=entry["Key"], size_bytes=entry["Size"])
 
-    def is_reachable(self) -> bool:
-        """Whether the bucket answers to these keys."""
-        try:
-            with self._asking(f"the bucket {self.bucket}") as client:
-                client.head_bucket(Bucket=self.bucket)
-        except (CouldNotMeasure, ClauseFailed):
-            return False
-        return True
+    def check(self) -> None:
+        """Ask whether the bucket answers to these keys. Raises: CouldNotMeasure, ClauseFailed `object-absent`."""
+        with self._asking(f"the bucket {self.bucket}") as client:
+            client.head_bucket(Bucket=self.bucket)
 
     # -- archive ---------------------------------------------------------------------------------------------------
 
@@ -244,7 +261,7 @@ class Store:
         """
         what = f"{self.archive_bucket}/{key}"
         digest = hashlib.sha256(content)
-        until = datetime.now(UTC) + retain if retain is not None and self.archive_is_locked() else None
+        until = datetime.now(UTC) + retain if retain is not None and self.archive_lock().locked else None
         extra: dict[str, Any] = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until} if until else {}
         with self._asking(what) as client:
             checksum = base64.b64encode(digest.digest()).decode()
@@ -272,14 +289,29 @@ class Store:
             retained_until=until,
         )
 
-    def archive_is_locked(self) -> bool:
-        """Whether the archive bucket has object lock."""
+    def archive_lock(self) -> ArchiveLock:
+        """Ask whether the archive bucket has object lock, and say what it said."""
         try:
             with self._asking(f"the lock of {self.archive_bucket}") as client:
                 answer = client.get_object_lock_configuration(Bucket=self.archive_bucket)
-        except (CouldNotMeasure, ClauseFailed):
-            return False
-        return answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+        except (CouldNotMeasure, ClauseFailed) as error:
+            return ArchiveLock(locked=False, detail=f"no object lock ({error.seen})")
+        settings = answer.get("ObjectLockConfiguration", {})
+        locked = settings.get("ObjectLockEnabled") == "Enabled"
+        rule = settings.get("Rule", {}).get("DefaultRetention", {})
+        detail = f"default retention {rule['Mode']}" if rule else "no default retention"
+        return ArchiveLock(locked=locked, detail=f"object lock enabled, {detail}" if locked else "no object lock")
+
+    def archive_all(
+        self, files: Iterable[Path], *, relative_to: Path, prefix: str, retain: timedelta | None = None
+    ) -> Iterator[tuple[Path, str]]:
+        """Archive files under `prefix/` and their path relative to a folder; yield each with the sha256 read back.
+
+        The digest is 64 hex digits. Raises: as `archive`.
+        """
+        for path in files:
+            kept = self.archive(f"{prefix}/{path.relative_to(relative_to)}", path.read_bytes(), retain=retain)
+            yield path, kept.sha256.removeprefix("sha256:")
 
     def close(self) -> None:
         """Close every connection."""

@@ -1,0 +1,298 @@
+"""Which arrangements of Ingress objects cannot move traffic, and why: pure rules over what was read.
+
+Each rule was measured or is documented by a controller: most of these mistakes are not refused by anything, the traffic
+just stays where it was, or fails.
+Invariant: rules read, and only the facts handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cutover.runbook.ports import RouteFinding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cutover.model import Environment
+    from cutover.target import Routing
+
+CANARY = "nginx.ingress.kubernetes.io/canary"
+WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
+_BEFORE_WEIGHT = (
+    "nginx.ingress.kubernetes.io/canary-by-header",
+    "nginx.ingress.kubernetes.io/canary-by-cookie",
+)
+_RECONCILERS = {
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+    "argocd.argoproj.io/instance": "Argo CD",
+    "kustomize.toolkit.fluxcd.io/name": "Flux",
+    "helm.toolkit.fluxcd.io/name": "Flux",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """What was read of the routes: every Ingress of the allowed namespaces, and the Services on green's way."""
+
+    settings: Routing
+    green: Environment
+    ingresses: Sequence[Mapping[str, Any]]
+    green_service: Mapping[str, Any] | None
+    green_endpoints: int
+    beside: Mapping[str, Any] | None
+    """The Service beside the public route by which it can name green."""
+    beside_name: str
+
+
+def check(topology: Topology) -> tuple[RouteFinding, ...]:
+    """Return every rule that the topology breaks, in the order in which to mend them."""
+    return tuple(finding for rule in _RULES for finding in rule(topology))
+
+
+def backend_of(ingress: Mapping[str, Any], host: str) -> tuple[int, int, str] | None:
+    """Return rule index, path index and Service of the one path that serves a host; None when it is not one.
+
+    A rule without a host serves every host, where no other rule names it.
+    """
+    rules = ingress.get("spec", {}).get("rules") or []
+    named = [index for index, rule in enumerate(rules) if rule.get("host") == host]
+    candidates = named or [index for index, rule in enumerate(rules) if not rule.get("host")]
+    found = [
+        (rule, path, str(entry["backend"]["service"]["name"]))
+        for rule in candidates
+        for path, entry in enumerate((rules[rule].get("http") or {}).get("paths") or [])
+        if (entry.get("backend") or {}).get("service")
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _annotations(ingress: Mapping[str, Any]) -> Mapping[str, str]:
+    return ingress["metadata"].get("annotations") or {}
+
+
+def _name(ingress: Mapping[str, Any]) -> tuple[str, str]:
+    return ingress["metadata"]["namespace"], ingress["metadata"]["name"]
+
+
+def _class(ingress: Mapping[str, Any]) -> str:
+    named = ingress.get("spec", {}).get("ingressClassName")
+    return str(named or _annotations(ingress).get("kubernetes.io/ingress.class", ""))
+
+
+def _hosts(ingress: Mapping[str, Any]) -> set[str]:
+    return {str(rule.get("host") or "") for rule in ingress.get("spec", {}).get("rules") or []}
+
+
+def _services(ingress: Mapping[str, Any]) -> set[str]:
+    return {
+        str(path["backend"]["service"]["name"])
+        for rule in ingress.get("spec", {}).get("rules") or []
+        for path in (rule.get("http") or {}).get("paths") or []
+        if (path.get("backend") or {}).get("service")
+    }
+
+
+def _is_canary(ingress: Mapping[str, Any]) -> bool:
+    return _annotations(ingress).get(CANARY) == "true"
+
+
+def _primary(topology: Topology) -> Mapping[str, Any] | None:
+    wanted = (topology.settings.namespace, topology.settings.primary)
+    return next((ingress for ingress in topology.ingresses if _name(ingress) == wanted), None)
+
+
+def _canaries(topology: Topology) -> list[Mapping[str, Any]]:
+    return [
+        ingress for ingress in topology.ingresses if _is_canary(ingress) and topology.settings.host in _hosts(ingress)
+    ]
+
+
+def _match(ingress: Mapping[str, Any], host: str) -> tuple[str, str] | None:
+    """Return path and pathType of the rule that serves a host."""
+    found = backend_of(ingress, host)
+    if found is None:
+        return None
+    path = ingress["spec"]["rules"][found[0]]["http"]["paths"][found[1]]
+    return str(path.get("path", "/")), str(path.get("pathType", ""))
+
+
+def _primary_exists(topology: Topology) -> Iterator[RouteFinding]:
+    settings, primary = topology.settings, _primary(topology)
+    if primary is None:
+        yield RouteFinding(
+            code="primary-absent",
+            message=f"the public route {settings.primary} does not exist in namespace {settings.namespace}",
+            remedy="correct [routing] primary and namespace of the target, or create the Ingress",
+        )
+    elif backend_of(primary, settings.host) is None:
+        yield RouteFinding(
+            code="primary-without-rule",
+            message=f"the public route {settings.primary} has not exactly one path for {settings.host}",
+            remedy="correct [routing] host of the target, or give the Ingress one rule with one path for it",
+        )
+    elif _is_canary(primary):
+        yield RouteFinding(
+            code="primary-is-canary",
+            message=f"the public route {settings.primary} is itself marked as a canary",
+            remedy=f"remove the annotation {CANARY} from it",
+        )
+    elif _class(primary) != settings.ingress_class:
+        yield RouteFinding(
+            code="primary-class",
+            message=f"the public route has class {_class(primary) or 'none'}, the target says {settings.ingress_class}",
+            remedy="correct [routing] ingress_class of the target: another controller would serve the canary",
+        )
+
+
+def _green_can_serve(topology: Topology) -> Iterator[RouteFinding]:
+    green = topology.green
+    where = f"Service {green.service} in namespace {green.namespace}"
+    if topology.green_service is None:
+        yield RouteFinding(
+            code="service-absent",
+            message=f"green cannot take the traffic: {where} does not exist",
+            remedy="install green, or correct [colours] service of the target (F.3)",
+        )
+    elif topology.green_endpoints == 0:
+        yield RouteFinding(
+            code="service-without-endpoints",
+            message=f"green cannot take the traffic: {where} has no ready endpoints",
+            remedy="verify the selector labels of the Service and the readiness of its pods (T.4)",
+        )
+
+
+def _named_beside(topology: Topology) -> Iterator[RouteFinding]:
+    settings, green = topology.settings, topology.green
+    if topology.beside is None:
+        yield RouteFinding(
+            code="bridge-absent",
+            message=f"the public route cannot name green: no Service {topology.beside_name} in {settings.namespace}",
+            remedy="let the harness create the bridge Service beside the public route (F.2)",
+        )
+        return
+    if green.namespace == settings.namespace:
+        return
+    wanted = f"{green.service}.{green.namespace}.svc.cluster.local"
+    if topology.beside["spec"].get("externalName") != wanted:
+        yield RouteFinding(
+            code="bridge-elsewhere",
+            message=f"the Service {topology.beside_name} beside the public route does not lead to {wanted}",
+            remedy="name another bridge in [routing] of the target, or correct its externalName",
+        )
+
+
+def _canary_matches(topology: Topology) -> Iterator[RouteFinding]:
+    settings, primary = topology.settings, _primary(topology)
+    canaries = _canaries(topology)
+    for canary in canaries:
+        namespace, name = _name(canary)
+        if namespace != settings.namespace:
+            yield RouteFinding(
+                code="canary-elsewhere",
+                message=f"canary {name} is in namespace {namespace}, the public route in {settings.namespace}:"
+                " it is ignored in silence",
+                remedy=f"delete it: kubectl delete ingress {name} -n {namespace} (F.2)",
+            )
+        elif name != settings.canary:
+            yield RouteFinding(
+                code="canary-second",
+                message=f"there is another canary {name} for {settings.host}: only one a rule is honoured",
+                remedy=f"delete it: kubectl delete ingress {name} -n {namespace}",
+            )
+        elif primary is not None:
+            yield from _pair(canary, primary, topology)
+
+
+def _pair(canary: Mapping[str, Any], primary: Mapping[str, Any], topology: Topology) -> Iterator[RouteFinding]:
+    settings = topology.settings
+    name = settings.canary
+    if _match(canary, settings.host) != _match(primary, settings.host):
+        yield RouteFinding(
+            code="canary-path",
+            message=f"canary {name} has another path or pathType than the public route: it matches nothing",
+            remedy="delete the canary; the harness makes it anew from the public route",
+        )
+    if _class(canary) != _class(primary):
+        yield RouteFinding(
+            code="canary-class",
+            message=f"canary {name} is of class {_class(canary) or 'none'}, the public route of {_class(primary)}",
+            remedy="delete the canary; the harness makes it anew from the public route (F.2)",
+        )
+    weight = _annotations(canary).get(WEIGHT, "")
+    if not (weight.isascii() and weight.isdigit() and int(weight) <= 100):
+        yield RouteFinding(
+            code="weight-unreadable",
+            message=f"canary {name} has the weight {weight!r}, which a controller may read as 0",
+            remedy="set it to a whole number from 0 to 100, or delete the canary",
+        )
+    for annotation in _BEFORE_WEIGHT:
+        if annotation in _annotations(canary):
+            yield RouteFinding(
+                code="canary-by-rule",
+                message=f"canary {name} has {annotation.rpartition('/')[2]}, which goes before the weight",
+                remedy="remove the annotation: the share would not be the weight (F.7)",
+            )
+    created, made = (str(item["metadata"].get("creationTimestamp") or "") for item in (primary, canary))
+    if created and made and created > made:
+        yield RouteFinding(
+            code="primary-recreated",
+            message="the public route is younger than the canary: controllers pair them by age and skip it",
+            remedy="delete the canary; the harness makes it anew. Patch the public route in place, never recreate it",
+        )
+
+
+def _sticky(topology: Topology) -> Iterator[RouteFinding]:
+    primary = _primary(topology)
+    if primary is not None and _annotations(primary).get("nginx.ingress.kubernetes.io/affinity") == "cookie":
+        behaviour = _annotations(primary).get("nginx.ingress.kubernetes.io/affinity-canary-behavior", "sticky")
+        if behaviour != "legacy":
+            yield RouteFinding(
+                code="sticky-sessions",
+                message="the public route keeps sessions by cookie, also across the canary: weights come after cookies",
+                remedy='set nginx.ingress.kubernetes.io/affinity-canary-behavior to "legacy" for the cutover (F.7)',
+            )
+
+
+def _preview(topology: Topology) -> Iterator[RouteFinding]:
+    settings = topology.settings
+    for ingress in topology.ingresses:
+        namespace, name = _name(ingress)
+        if (namespace, name) == (settings.namespace, settings.canary) or _is_canary(ingress):
+            continue
+        own = namespace == topology.green.namespace and topology.green.service in _services(ingress)
+        bridged = namespace == settings.namespace and topology.beside_name in _services(ingress)
+        if (own or bridged) and name != settings.primary:
+            yield RouteFinding(
+                code="preview-on-green",
+                message=f"Ingress {name} in namespace {namespace} routes to green's own Service:"
+                " weights can become ineffective",
+                remedy="point it at a second Service over the same pods, or delete it for the cutover",
+            )
+
+
+def _reconciled(topology: Topology) -> Iterator[RouteFinding]:
+    primary = _primary(topology)
+    if primary is None:
+        return
+    marks = {**(primary["metadata"].get("labels") or {}), **_annotations(primary)}
+    for mark, tool in _RECONCILERS.items():
+        if mark in marks:
+            yield RouteFinding(
+                code="reconciled",
+                message=f"the public route is kept by {tool}, which would revert the cutover",
+                remedy=f"pause {tool} for this object until the upgrade is over",
+            )
+            return
+
+
+_RULES = (
+    _primary_exists,
+    _green_can_serve,
+    _named_beside,
+    _canary_matches,
+    _sticky,
+    _preview,
+    _reconciled,
+)

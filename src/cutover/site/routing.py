@@ -1,0 +1,357 @@
+"""Move traffic between the colours with Ingress objects, as the guide does, at the place where it works.
+
+The guide's canary has no namespace and no class, and names a Service that its namespace does not have (F.2, F.3). Here
+the canary lives beside the public route and names a Service beside it: the colour's own, or a bridge (ExternalName).
+Invariants: the public route is patched in place, never recreated; every patch tests the resourceVersion that was read;
+a weight is read back after it was written; nothing names a Service without ready endpoints; restoring needs nothing
+from green.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, WrongInput
+from cutover.runbook.ports import RouteFinding, Served
+from cutover.site.cluster import guarded, pointer
+from cutover.site.route_lint import CANARY, WEIGHT, Topology, backend_of, check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cutover.model import Environment, Roles
+    from cutover.runbook.journal import Journal
+    from cutover.site.cluster import Cluster, Manifest
+    from cutover.site.public import PublicHost
+    from cutover.target import Routing as RoutingTarget
+
+__all__ = ["NginxRouting", "RouteFinding", "Served"]
+
+_MANAGED_BY = {"app.kubernetes.io/managed-by": "cutover"}
+_SERVICE_PORT = 80
+_RESTORE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
+    """The public route as it was read, and the one path of it that is moved."""
+
+    manifest: Manifest
+    pointer: str
+    """JSON Pointer of the backend Service's name."""
+    backend: str
+    """The Service that it names now."""
+
+
+class NginxRouting:
+    """Canary annotations of the nginx Ingress controller and of those that honour them."""
+
+    def __init__(
+        self,
+        settings: RoutingTarget,
+        *,
+        cluster: Cluster,
+        public: PublicHost,
+        roles: Roles,
+        journal: Journal | None = None,
+    ) -> None:
+        """Take the names of the target. roles: who is blue and who is green, until `assign_roles` says otherwise."""
+        if settings.kind != "nginx":
+            raise WrongInput(
+                f"routing of kind {settings.kind!r} is not known",
+                code="routing-kind",
+                do='set kind = "nginx" in [routing] of the target',
+            )
+        self._settings = settings
+        self._cluster = cluster
+        self._public = public
+        self._roles = roles
+        self._journal = journal
+
+    def assign_roles(self, roles: Roles) -> None:
+        """Set who is blue (serves now) and who is green (where the upgrade goes)."""
+        self._roles = roles
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def who_serves(self, requests: int) -> Served:
+        """Send requests to the public host, each on a connection of its own, and count who answered."""
+        return self._public.who_serves(requests)
+
+    def primary_backend(self) -> str:
+        """Return the name of the Service that the public route names."""
+        return self._route().backend
+
+    def service_beside_route(self, environment: Environment) -> str:
+        """Return the name under which the public route can name a colour: its own Service, or the bridge to it."""
+        if environment.namespace == self._settings.namespace:
+            return environment.service
+        return self._settings.bridge
+
+    def canary_exists(self) -> bool:
+        """Whether the canary is there."""
+        return self._canary() is not None
+
+    def weight(self) -> int:
+        """Return the canary's weight in percent; 0 when there is none.
+
+        Raises: CouldNotMeasure `weight-unreadable`: a controller may read such a weight as 0.
+        """
+        canary = self._canary()
+        return 0 if canary is None else _weight_of(canary)
+
+    def _canary(self) -> Manifest | None:
+        return self._cluster.ingress(self._settings.namespace, self._settings.canary)
+
+    def _route(self) -> _Route:
+        """Read the public route and find the path that sends the public host's requests."""
+        settings = self._settings
+        manifest = self._cluster.ingress(settings.namespace, settings.primary)
+        if manifest is None:
+            raise ClauseFailed(
+                f"the public route {settings.primary} does not exist in namespace {settings.namespace}",
+                code="primary-absent",
+                do="correct [routing] primary and namespace of the target, or create the Ingress",
+            )
+        found = backend_of(manifest, settings.host)
+        if found is None:
+            raise ClauseFailed(
+                f"the public route {settings.primary} has no rule for {settings.host} that names one Service",
+                code="primary-without-rule",
+                do="correct [routing] host of the target, or give the Ingress a rule for it with one path",
+            )
+        rule, path, backend = found
+        place = pointer("spec", "rules", rule, "http", "paths", path, "backend", "service", "name")
+        return _Route(manifest=manifest, pointer=place, backend=backend)
+
+    # -- checking --------------------------------------------------------------------------------------------------
+
+    def lint(self) -> tuple[RouteFinding, ...]:
+        """Return every reason why moving traffic to green cannot work; empty when the topology is sound."""
+        settings, green = self._settings, self._roles.green
+        beside = self.service_beside_route(green)
+        return check(
+            Topology(
+                settings=settings,
+                green=green,
+                ingresses=self._cluster.ingresses(),
+                green_service=self._cluster.service(green.namespace, green.service),
+                green_endpoints=self._cluster.ready_endpoints(green.namespace, green.service),
+                beside=self._cluster.service(settings.namespace, beside),
+                beside_name=beside,
+            )
+        )
+
+    def _require_ready(self, environment: Environment) -> None:
+        """Refuse to name a colour whose Service does not exist or has nobody ready behind it (F.3)."""
+        service = self._cluster.service(environment.namespace, environment.service)
+        ready = self._cluster.ready_endpoints(environment.namespace, environment.service) if service else 0
+        if ready:
+            return
+        what = "has no ready endpoints" if service else "does not exist"
+        raise Refused(
+            f"{environment.name} cannot take the traffic: Service {environment.service} {what}"
+            f" in namespace {environment.namespace}",
+            code="service-without-endpoints" if service else "service-absent",
+            seen=f"{ready} ready endpoints; every request there would get 503",
+            guide="3.2, deviation F.3",
+            do="verify the selector labels of the Service and the readiness of its pods",
+            state="nothing was changed",
+        )
+
+    # -- changing --------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the bridge Service beside the public route, where green lives in another namespace (F.2).
+
+        Raises: Refused `bridge-foreign` when a Service of that name leads elsewhere and is not ours.
+        """
+        green, settings = self._roles.green, self._settings
+        if green.namespace == settings.namespace:
+            return
+        wanted = bridge_manifest(settings.bridge, green)
+        found = self._cluster.service(settings.namespace, settings.bridge)
+        if found is None:
+            self._cluster.create(settings.namespace, wanted)
+            return
+        if found["spec"].get("externalName") == wanted["spec"]["externalName"]:
+            return
+        if (found["metadata"].get("labels") or {}).items() >= _MANAGED_BY.items():
+            operation = {"op": "replace", "path": "/spec/externalName", "value": wanted["spec"]["externalName"]}
+            self._cluster.patch("Service", settings.namespace, settings.bridge, guarded(found, operation))
+            return
+        raise Refused(
+            f"a Service {settings.bridge} already exists in namespace {settings.namespace} and is not the bridge",
+            code="bridge-foreign",
+            seen=f"type {found['spec'].get('type')}, leads to {found['spec'].get('externalName', 'pods of its own')}",
+            guide="deviation F.2",
+            do="name another bridge in [routing] of the target",
+        )
+
+    def shift(self, percent: int) -> None:
+        """Set the canary's weight, making the canary first where there is none, and read it back (3.1).
+
+        Raises: Refused when green's Service has nobody ready, or somebody else changed the canary; ClauseFailed
+        `weight-not-kept` when another weight is read back.
+        """
+        if not 0 <= percent <= 100:
+            raise WrongInput(f"{percent} is not a weight", code="weight-invalid", do="give a percentage from 0 to 100")
+        if percent:
+            self._require_ready(self._roles.green)
+            self.prepare()
+        canary = self._canary()
+        if canary is None:
+            if percent == 0:
+                return
+            route = self._route()
+            service = self.service_beside_route(self._roles.green)
+            manifest = canary_manifest(self._settings.canary, route.manifest, self._settings.host, service, percent)
+            self._cluster.create(self._settings.namespace, manifest)
+        else:
+            self._cluster.patch(
+                "Ingress", self._settings.namespace, self._settings.canary, weight_patch(canary, percent)
+            )
+        found = self.weight()
+        if found != percent:
+            raise ClauseFailed(
+                f"the weight of {self._settings.canary} does not stay at {percent}",
+                code="weight-not-kept",
+                seen=f"read back {found}",
+                do="look for a reconciler (Argo CD, Flux) that reverts the Ingress, and pause it",
+            )
+        self._write_weight(percent, self._roles.green)
+
+    def promote(self) -> None:
+        """Patch the public route to green's Service, then remove the canary (3.2, F.7).
+
+        Raises: Refused when green's Service has nobody ready, or somebody else changed the route.
+        """
+        green = self._roles.green
+        self._require_ready(green)
+        self.prepare()
+        self._point_route_at(self.service_beside_route(green))
+        self._write_weight(100, green)
+        self._cluster.delete("Ingress", self._settings.namespace, self._settings.canary)
+
+    def restore(self) -> None:
+        """Send every request to blue: the canary to 0 and away, the public route to blue's Service (R.1, F.4).
+
+        Idempotent. Somebody else's change in between is read again and overruled: blue serves is the safe state.
+        """
+        self._insist(self._silence_canary)
+        self._insist(lambda: self._point_route_at(self.service_beside_route(self._roles.blue)))
+        self._cluster.delete("Ingress", self._settings.namespace, self._settings.canary)
+        self._write_weight(0, self._roles.green)
+
+    def _silence_canary(self) -> None:
+        canary = self._canary()
+        if canary is not None and (canary["metadata"].get("annotations") or {}).get(WEIGHT) != "0":
+            self._cluster.patch("Ingress", self._settings.namespace, self._settings.canary, weight_patch(canary, 0))
+
+    def _point_route_at(self, service: str) -> None:
+        route = self._route()
+        if route.backend != service:
+            operation = {"op": "replace", "path": route.pointer, "value": service}
+            self._cluster.patch(
+                "Ingress", self._settings.namespace, self._settings.primary, guarded(route.manifest, operation)
+            )
+            found = self._route().backend
+            if found != service:
+                raise ClauseFailed(
+                    f"the public route does not stay at Service {service}",
+                    code="route-not-kept",
+                    seen=f"read back {found}",
+                    do="look for a reconciler (Argo CD, Flux) that reverts the Ingress, and pause it",
+                )
+
+    @staticmethod
+    def _insist(change: Callable[[], None]) -> None:
+        for attempt in range(_RESTORE_ATTEMPTS):
+            try:
+                change()
+            except Refused as error:
+                if error.code != "changed-by-someone-else" or attempt + 1 == _RESTORE_ATTEMPTS:
+                    raise
+            else:
+                return
+
+    def _write_weight(self, percent: int, environment: Environment) -> None:
+        if self._journal is not None:
+            self._journal.write("weight", percent=percent, target=environment.name)
+
+    def cleanup(self, *, keep_bridge: bool) -> None:
+        """Remove the canary, and the bridge unless the public route names it."""
+        self._cluster.delete("Ingress", self._settings.namespace, self._settings.canary)
+        if not keep_bridge and self.primary_backend() != self._settings.bridge:
+            self._cluster.delete("Service", self._settings.namespace, self._settings.bridge)
+
+
+def bridge_manifest(name: str, environment: Environment) -> dict[str, Any]:
+    """Return a Service that leads from one namespace to a colour's Service in another."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": dict(_MANAGED_BY)},
+        "spec": {
+            "type": "ExternalName",
+            "externalName": f"{environment.service}.{environment.namespace}.svc.cluster.local",
+            "ports": [{"name": "http", "port": _SERVICE_PORT}],
+        },
+    }
+
+
+def canary_manifest(name: str, primary: Mapping[str, Any], host: str, service: str, percent: int) -> dict[str, Any]:
+    """Return a canary that matches the public route's host, path, pathType and class, and names another Service."""
+    found = backend_of(primary, host)
+    if found is None:
+        raise CouldNotMeasure(f"the public route has no rule for {host}", code="primary-without-rule")
+    rule_index, path_index, _ = found
+    rule = primary["spec"]["rules"][rule_index]
+    path = rule["http"]["paths"][path_index]
+    same = {key: path[key] for key in ("path", "pathType") if key in path}
+    port = path["backend"]["service"].get("port") or {"number": _SERVICE_PORT}
+    spec: dict[str, Any] = {
+        "rules": [
+            {
+                **({"host": rule["host"]} if "host" in rule else {}),
+                "http": {"paths": [{**same, "backend": {"service": {"name": service, "port": port}}}]},
+            }
+        ]
+    }
+    if primary["spec"].get("ingressClassName"):
+        spec["ingressClassName"] = primary["spec"]["ingressClassName"]
+    annotations = {CANARY: "true", WEIGHT: str(percent)}
+    class_annotation = "kubernetes.io/ingress.class"
+    if class_annotation in (primary["metadata"].get("annotations") or {}):
+        annotations[class_annotation] = primary["metadata"]["annotations"][class_annotation]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": name, "labels": dict(_MANAGED_BY), "annotations": annotations},
+        "spec": spec,
+    }
+
+
+def weight_patch(canary: Mapping[str, Any], percent: int) -> list[dict[str, Any]]:
+    """Return the JSON Patch that sets a canary's weight, on the very version that was read."""
+    annotations = canary["metadata"].get("annotations")
+    operations: list[dict[str, Any]] = []
+    if annotations is None:
+        operations.append({"op": "add", "path": "/metadata/annotations", "value": {}})
+    if (annotations or {}).get(CANARY) != "true":
+        operations.append({"op": "add", "path": pointer("metadata", "annotations", CANARY), "value": "true"})
+    operations.append({"op": "add", "path": pointer("metadata", "annotations", WEIGHT), "value": str(percent)})
+    return guarded(canary, *operations)
+
+
+def _weight_of(canary: Mapping[str, Any]) -> int:
+    text = (canary["metadata"].get("annotations") or {}).get(WEIGHT, "")
+    if not text.isascii() or not text.isdigit() or int(text) > 100:
+        raise CouldNotMeasure(
+            "the canary's weight is not a percentage",
+            code="weight-unreadable",
+            seen=f"{WEIGHT}: {text!r}; a controller may read it as 0",
+            do="set it to a whole number from 0 to 100, or delete the canary",
+        )
+    return int(text)
