@@ -4,5 +4,7 @@ Attached by the entry point group `cutover.commands`; the engine imports none of
 """
 
 from rehearsal.cli.environment import env
+from rehearsal.cli.faults import faults
+from rehearsal.cli.rehearse import rehearse
 
-__all__ = ["env"]
+__all__ = ["env", "faults", "rehearse"]

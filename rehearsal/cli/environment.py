@@ -22,7 +22,7 @@ _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 @click.group()
 def env() -> None:
-    """A whole staging site on this machine: real cluster, database, caches, store, metrics, ingress."""
+    """Make and enter a whole staging site on this machine: real cluster, database, caches, store, metrics, ingress."""
 
 
 @env.command()
@@ -31,8 +31,10 @@ def env() -> None:
 @shows_faults
 def up(name: str, *, bare: bool) -> None:
     """Bring the environment up, with release 2027.Q1 serving as blue; does nothing when it is up."""
+    from rehearsal.environment import assembly  # noqa: PLC0415 - brings much along; the other commands stay quick
+
     place = layout.Place.named(name)
-    took_s = lifecycle.up(place, say, bare=bare)
+    took_s = assembly.up(place, say, bare=bare)
     if took_s:
         say(f"{name} is up after {took_s:.1f} s")
     else:
@@ -77,7 +79,9 @@ def _show(name: str, place: layout.Place, document: dict[str, Any]) -> None:
     suffix = "" if name == "default" else f" --name {name}"
     say(f"  folder  {place.root}")
     say(f"  target  {place.target}")
-    say(f"  enter   ./cutover env shell{suffix}    one command   ./cutover env exec{suffix} -- curl http://{layout.PUBLIC_HOST}/version")
+    say(
+        f"  enter   ./cutover env shell{suffix}    one command   ./cutover env exec{suffix} -- curl http://{layout.PUBLIC_HOST}/version"
+    )
 
 
 @env.command(name="list")
@@ -115,7 +119,7 @@ def logs(name: str, part: str | None, *, follow: bool) -> None:
             f"{name} has no part {part!r} with a log", do=f"name one of: {', '.join(known) or 'none yet'}", exit_code=2
         )
     if follow:
-        os.execvp("tail", ["tail", "-n", "50", "-f", str(place.logs(part))])
+        os.execvp("tail", ["tail", "-n", "50", "-f", str(place.logs(part))])  # noqa: S606
     sys.stdout.flush()
     with place.logs(part).open("rb") as file:
         subprocess.run(["cat"], stdin=file, check=False)

@@ -38,13 +38,6 @@ class ApiClient:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._client.close()
 
-    def is_ready(self) -> bool:
-        """Whether the API server says that it is ready."""
-        try:
-            return self._client.get("/readyz", timeout=2).status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
-
     def get(self, path: str, **query: str) -> Object:
         """Return the object or list at `path`."""
         return self._json(self._client.get(path, params=query))

@@ -1,15 +1,15 @@
 """What can go wrong around the embedded environment, each with a remedy.
 
-    EnvironmentFault
-    ├── NamespacesRefused   the machine gives no user, network, mount or process namespaces
-    ├── NotRunning          the environment named is not up
-    └── PartFailed          a part ended, or was not ready in its time, while the environment came up
+EnvironmentFault
+├── NamespacesRefused   the machine gives no user, network, mount or process namespaces
+├── NotRunning          the environment named is not up
+└── PartFailed          a part ended, or was not ready in its time, while the environment came up
 """
 
 from __future__ import annotations
 
 
-class EnvironmentFault(Exception):
+class EnvironmentFault(Exception):  # noqa: N818 - an error is its caller's, a fault is ours
     """The environment could not do what was asked; says what was seen and what to do.
 
     `exit_code` is the one of the project's contract: 2 wrong input, 3 could not measure.
@@ -29,7 +29,10 @@ class EnvironmentFault(Exception):
         """One block for a terminal: the message, what was seen, what to do."""
         lines = [self.message]
         if self.seen:
-            lines += [f"     seen      {line}" if not at else f"               {line}" for at, line in enumerate(self.seen.splitlines())]
+            lines += [
+                f"     seen      {line}" if not at else f"               {line}"
+                for at, line in enumerate(self.seen.splitlines())
+            ]
         if self.do:
             lines.append(f"     do        {self.do}")
         return "\n".join(lines)

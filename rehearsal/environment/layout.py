@@ -1,6 +1,6 @@
 """Where an environment keeps its things, and the addresses inside its sandbox.
 
-Invariants: an environment is one folder, `$XDG_STATE_HOME/cutover/env/<name>/`; removing the folder removes every trace of it
+Invariants: an environment is one folder, `$XDG_STATE_HOME/cutover/env/<name>/`; removing it removes every trace
 except the caches. Every environment has a network namespace of its own, so all use the same addresses.
 """
 
@@ -15,6 +15,8 @@ from rehearsal.environment.errors import EnvironmentFault
 
 PROJECT = Path(__file__).resolve().parents[2]
 """The checkout: chart, contract and packages are found from here."""
+
+CHART = PROJECT / "rehearsal" / "platform" / "chart"
 
 POD_RANGE = "10.244.0.0/16"
 SERVICE_RANGE = "10.96.0.0/16"
@@ -63,12 +65,12 @@ def _xdg(variable: str, fallback: str) -> Path:
 
 
 def environments_folder() -> Path:
-    """The folder that holds one folder an environment."""
+    """Return the folder that holds one folder an environment."""
     return _xdg("XDG_STATE_HOME", ".local/state") / "cutover" / "env"
 
 
 def cache_folder() -> Path:
-    """The user cache of the project: tools, seeded data."""
+    """Return the user cache of the project: tools, seeded data."""
     return _xdg("XDG_CACHE_HOME", ".cache") / "cutover"
 
 
@@ -134,15 +136,15 @@ class Place:
         return self.root / "target.toml"
 
     def logs(self, part: str | None = None) -> Path:
-        """The log of a part, or the folder of all."""
+        """Return the log of a part, or the folder of all."""
         return self.root / "logs" / f"{part}.log" if part else self.root / "logs"
 
     def data(self, part: str) -> Path:
-        """The data folder of a part."""
+        """Return the data folder of a part."""
         return self.root / "data" / part
 
     def pki(self, name: str) -> Path:
-        """A certificate, key or kubeconfig of a component."""
+        """Return a certificate, key or kubeconfig of a component."""
         return self.root / "pki" / name
 
     @property
@@ -162,7 +164,7 @@ class Place:
 
 
 def hosts_text(services: dict[str, str] | None = None) -> str:
-    """The text of `/etc/hosts`: infrastructure first and unchanged, then cluster names.
+    """Return the text of `/etc/hosts`: infrastructure first and unchanged, then cluster names.
 
     `services` maps `NAME.NAMESPACE` to a ClusterIP.
     """

@@ -1,7 +1,6 @@
-"""An environment's life: up, down, what is known of it, which there are.
+"""An environment's life but for its beginning (`assembly`): what is known of it, its end, which there are.
 
-Invariants: one lock an environment, held while it comes up or goes down; `up` of one that is up changes nothing; whatever ends
-`up` early leaves nothing behind but the logs of the failure.
+Invariants: one lock an environment, held while it comes up or goes down. Imports little: every `env exec` passes here.
 """
 
 from __future__ import annotations
@@ -9,60 +8,43 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
-from rehearsal.environment import layout, parts, sandbox, site, sitedata
-from rehearsal.environment.errors import PartFailed
-from rehearsal.tools import ensure
+from rehearsal.environment import layout, sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-UP_BOUND_S = 150.0
-_LOOK_S = 0.05
-_PROGRAMS = (
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "prometheus",
-    "kubectl",
-    "helm",
-    "nginx",
-    "traefik",
-    "valkey-server",
-    "weed",
-    "postgres",
-    "initdb",
-    "pg_isready",
-    "pg_dump",
-    "pg_restore",
-    "psql",
-)
 
 
 @contextlib.contextmanager
-def _held(place: layout.Place) -> Iterator[None]:
+def held(place: layout.Place, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the environment's lock; yields whether it is held, False only when it is another's and `wait` is False."""
     place.lock.parent.mkdir(parents=True, exist_ok=True)
-    with place.lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with place.lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            if not _is_still(place.lock, file.fileno()):
+                continue  # removed by whoever held it
+            yield True
+            return
 
 
-def find_tools() -> parts.Tools:
-    """Every program of the site, made first if it is missing.
-
-    Raises: rehearsal.tools.ToolsError, which says what to do.
-    """
-    made = ensure(_PROGRAMS)
-    return parts.Tools(programs={program: str(made.path(program)) for program in _PROGRAMS})
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def status_of(place: layout.Place) -> dict[str, Any]:
-    """What the supervisor last said, with `state` corrected to `down` when nothing holds the sandbox."""
+    """Return what the supervisor last said, with `state` corrected to `down` when nothing holds the sandbox."""
     document: dict[str, Any] = {"state": "down", "reason": "", "parts": {}}
     with contextlib.suppress(OSError, ValueError):
         document = json.loads(place.status.read_text(encoding="utf-8"))
@@ -71,64 +53,31 @@ def status_of(place: layout.Place) -> dict[str, Any]:
     return document
 
 
-def up(place: layout.Place, say: Callable[[str], None], *, bare: bool = False, tied: bool = False) -> float:
-    """Bring the environment up and return after how many seconds it was; 0.0 when it was up already.
-
-    `tied`: it ends with this process. Raises: EnvironmentFault; ToolsError.
-    """
-    with _held(place):
-        if status_of(place)["state"] == "up":
-            return 0.0
-        tools = find_tools()
-        flags = sandbox.namespace_flags()
-        data = sitedata.ensure(tools, flags, say)
-        began = time.monotonic()
-        sandbox.end(place)
-        shutil.rmtree(place.root, ignore_errors=True)
-        place.root.mkdir(parents=True, mode=0o700)
-        try:
-            site.prepare(place, tools, data, flags, bare=bare)
-            sandbox.start(place, flags, tied=tied)
-            _follow(place, say, began)
-        except BaseException:
-            sandbox.end(place)
-            raise
-        return time.monotonic() - began
-
-
-def _follow(place: layout.Place, say: Callable[[str], None], began: float) -> None:
-    """Say when each part is ready, until all are. Raises: PartFailed with the end of the log of the part that is not."""
-    told: set[str] = set()
-    deadline = time.monotonic() + UP_BOUND_S
-    while True:
-        alive = sandbox.pid_of(place) is not None
-        document = status_of(place)
-        for name, part in document["parts"].items():
-            if part["state"] in {"ready", "done"} and name not in told:
-                told.add(name)
-                word = "ready" if part["state"] == "ready" else "done"
-                say(f"{time.monotonic() - began:5.1f} s  {name} {word}{'  ' + part['address'] if part['address'] else ''}")
-        if document["state"] == "up":
-            return
-        if document["state"] == "failed" or not alive or time.monotonic() > deadline:
-            raise _failure(place, document)
-        time.sleep(_LOOK_S)
-
-
-def _failure(place: layout.Place, document: dict[str, Any]) -> PartFailed:
-    reason = document["reason"] or "the supervisor ended"
-    part = reason.split(" ", 1)[0]
-    log = place.logs(part) if place.logs(part).exists() else place.logs("supervisor")
-    return PartFailed(f"the environment did not come up: {reason}", seen=sitedata.tail(log), do=f"read the logs in {place.logs()}")
-
-
 def down(place: layout.Place) -> bool:
     """End everything and remove the folder; whether there was anything."""
-    with _held(place):
+    with held(place):
         was = sandbox.end(place) or place.root.exists()
         remove(place.root)
-    place.lock.unlink(missing_ok=True)
+        place.lock.unlink(missing_ok=True)
     return was
+
+
+def remove_dead(prefix: str) -> None:
+    """Remove what is left of environments called `prefix…` whose processes were killed."""
+    for place in every():
+        if place.name.startswith(prefix) and sandbox.pid_of(place) is None:
+            with held(place, wait=False) as ours:
+                if ours and sandbox.pid_of(place) is None:
+                    remove(place.root)
+                    place.lock.unlink(missing_ok=True)
+
+
+def log_text(place: layout.Place, part: str) -> str:
+    """Return the log of a part, '' when there is none."""
+    try:
+        return place.logs(part).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def remove(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The parts of the site: what each runs, on which address, after which others, and how it shows that it is ready.
 
-Invariants: a part is one process (and its children) with one log; a job is work done once inside the supervisor. Names are unique.
-Nothing here starts anything: the supervisor does.
+Invariants: a part is one process (and its children) with one log; a job is work done once inside the supervisor. Names
+are unique. Nothing here starts anything: the supervisor does.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ def ingress(scene: Scene) -> Part:
 
 
 def service_addresses(scene: Scene) -> Part:
-    """What kube-proxy and the cluster's DNS do elsewhere."""
+    """Return what stands for kube-proxy and the cluster's DNS do elsewhere."""
     return Part(
         name="services",
         after=("apiserver",),
@@ -327,7 +327,7 @@ def service_addresses(scene: Scene) -> Part:
 
 
 def node_agent(scene: Scene) -> Part:
-    """The node that runs the pods."""
+    """Return the node that runs the pods."""
     place = scene.place
     return Part(
         name="node",
@@ -354,3 +354,14 @@ def node_agent(scene: Scene) -> Part:
 def path_variable(place: layout.Place) -> str:
     """`PATH` inside the environment: its own commands first."""
     return os.pathsep.join([str(place.bin), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def operator_environment(place: layout.Place) -> dict[str, str]:
+    """Variables of the operator's commands, besides KUBECONFIG: caches of kubectl and helm stay in the environment."""
+    return {
+        "STELLA_NAMESPACE": layout.BLUE_NAMESPACE,
+        "KUBECACHEDIR": str(place.root / "cache" / "kube"),
+        "HELM_CACHE_HOME": str(place.root / "cache" / "helm"),
+        "HELM_CONFIG_HOME": str(place.root / "cache" / "helm-config"),
+        "HELM_DATA_HOME": str(place.root / "cache" / "helm-data"),
+    }

@@ -163,8 +163,8 @@ def _kubeconfig(authority: _Pair, client: _Pair, user: str) -> str:
 def write(place: layout.Place) -> None:
     """Make the authority, the API server's certificate, the service account key and one kubeconfig a component.
 
-    Writes `ca.crt`, `ca.key`, `apiserver.{crt,key}`, `accounts.key`, `accounts.pub` and `<component>.{crt,key,kubeconfig}` to
-    the environment's `pki/`, and the operator's kubeconfig to its root.
+    Writes `ca.crt`, `ca.key`, `apiserver.{crt,key}`, `accounts.key`, `accounts.pub` and
+    `<component>.{crt,key,kubeconfig}` to the environment's `pki/`, and the operator's kubeconfig to its root.
     """
     folder = place.root / "pki"
     folder.mkdir(mode=0o700, exist_ok=True)

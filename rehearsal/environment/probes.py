@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from rehearsal.environment.api import ApiClient
+from rehearsal.environment import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def http_status(url: str, context: ssl.SSLContext | None = None) -> int:
-    """The status of a GET, or 0 when nobody answers."""
+    """Return the status of a GET, or 0 when nobody answers."""
     opener = _OPENER
     if context is not None:
         opener = urllib.request.build_opener(
@@ -58,8 +58,9 @@ def api_server(place: Place) -> Callable[[], bool]:
     """Ready when `/readyz` says so to the operator."""
 
     def ready() -> bool:
-        with ApiClient(place) as api:
-            return api.is_ready()
+        context = ssl.create_default_context(cafile=str(place.pki("ca.crt")))
+        context.load_cert_chain(place.pki("admin.crt"), place.pki("admin.key"))
+        return http_status(f"https://{layout.API_SERVER}:6443/readyz", context) == _OK
 
     return ready
 

@@ -18,7 +18,7 @@ _META = "__meta_kubernetes_pod_"
 def configuration(kubeconfig: Path) -> str:
     """Scrape every running pod annotated `prometheus.io/scrape: "true"`, each second.
 
-    Adds the labels namespace, pod, colour and component from the pod's metadata; the platform's metrics carry none of them.
+    Adds the labels namespace, pod, colour and component from the pod's metadata; the metrics carry none of them.
     """
     relabel: list[dict[str, Any]] = [
         _keep("annotation_prometheus_io_scrape", "true"),

@@ -6,6 +6,7 @@ its start time against reuse of the number, is in `sandbox.json`. A process that
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -16,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from rehearsal.environment import layout
+from rehearsal.environment import layout, parts
 from rehearsal.environment.errors import NamespacesRefused, NotRunning
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _started_ticks(pid: int) -> int | None:
 
 
 def pid_of(place: layout.Place) -> int | None:
-    """The pid of the process that holds the sandbox, None when it is not running."""
+    """Return the pid of the process that holds the sandbox, None when it is not running."""
     try:
         document = json.loads(place.sandbox.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -57,11 +58,11 @@ def pid_of(place: layout.Place) -> int | None:
 
 
 def namespace_flags() -> tuple[str, ...]:
-    """The flags of `unshare` that this machine allows: with a user namespace, or as root without one.
+    """Return the flags of `unshare` that this machine allows: with a user namespace, or as root without one.
 
     Raises: NamespacesRefused naming the ways out.
     """
-    attempts = [(*_USER, *_NAMESPACES)]
+    attempts: list[tuple[str, ...]] = [(*_USER, *_NAMESPACES)]
     if os.geteuid() == 0:
         attempts.append(_NAMESPACES)
     said = []
@@ -141,7 +142,7 @@ def _children(pid: int) -> list[int]:
 
 
 def require(place: layout.Place) -> int:
-    """The pid of the sandbox's holder. Raises: NotRunning."""
+    """Return the pid of the sandbox's holder. Raises: NotRunning."""
     pid = pid_of(place)
     if pid is None:
         suffix = "" if place.name == "default" else f" --name {place.name}"
@@ -159,29 +160,31 @@ def _join(pid: int) -> None:
     for descriptor in descriptors:
         if libc.setns(descriptor, 0) != 0:
             number = ctypes.get_errno()
-            raise NamespacesRefused(f"cannot enter the environment: {os.strerror(number)}", do="enter it as the user who started it")
+            raise NamespacesRefused(
+                f"cannot enter the environment: {os.strerror(number)}", do="enter it as the user who started it"
+            )
         os.close(descriptor)
 
 
 def inner_environment(place: layout.Place, base: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a command inside: the operator's kubeconfig, commands and namespace, no proxies."""
-    from rehearsal.environment import parts  # noqa: PLC0415 - keeps entering quick
-
+    """Return the variables of a command inside: the operator's kubeconfig, commands and namespace, no proxies."""
     environment = {name: value for name, value in base.items() if not name.lower().endswith("_proxy")}
     environment.update(
         KUBECONFIG=str(place.kubeconfig),
         PATH=parts.path_variable(place),
-        STELLA_NAMESPACE=layout.BLUE_NAMESPACE,
         CUTOVER_ENVIRONMENT=place.name,
+        **parts.operator_environment(place),
     )
     return environment
 
 
-def spawn(place: layout.Place, argv: Sequence[str], *, new_group: bool = False) -> tuple[int, int]:
-    """Start a command inside the sandbox, with this process's folder and streams.
+def spawn(
+    place: layout.Place, argv: Sequence[str], *, new_group: bool = False, log: Path | None = None
+) -> tuple[int, int]:
+    """Start a command inside the sandbox, with this process's folder and streams, or with its output in `log`.
 
-    Returns (pid of the go-between, pid of the command as seen here): signals go to the command, the exit status is that of
-    the go-between. Both die with this process.
+    Returns (pid of the go-between, pid of the command as seen here): signals go to the command, the exit status is
+    that of the go-between. Both die with this process.
     """
     pid = require(place)
     reader, writer = os.pipe()
@@ -192,10 +195,12 @@ def spawn(place: layout.Place, argv: Sequence[str], *, new_group: bool = False) 
             text = told.read()
         return between, int(text or between)
     os.close(reader)
-    _go_between(place, pid, argv, writer, new_group=new_group)
+    return _go_between(place, pid, argv, writer, new_group=new_group, log=log)
 
 
-def _go_between(place: layout.Place, pid: int, argv: Sequence[str], writer: int, *, new_group: bool) -> NoReturn:
+def _go_between(
+    place: layout.Place, pid: int, argv: Sequence[str], writer: int, *, new_group: bool, log: Path | None
+) -> NoReturn:
     """Enter the namespaces, start the command, wait for it and end as it did."""
     code = 126
     try:
@@ -203,6 +208,8 @@ def _go_between(place: layout.Place, pid: int, argv: Sequence[str], writer: int,
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
             signal.signal(number, signal.SIG_IGN)
         folder = Path.cwd()
+        if log is not None:
+            _redirect(log)
         _join(pid)
         die_with_parent()  # joining a user namespace changes credentials, which clears it
         child = os.fork()
@@ -219,6 +226,14 @@ def _go_between(place: layout.Place, pid: int, argv: Sequence[str], writer: int,
         os._exit(code)
 
 
+def _redirect(log: Path) -> None:
+    """Let standard output and error go to a file, and nothing come in."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, stream in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, stream)
+
+
 def _become(place: layout.Place, folder: Path, argv: Sequence[str], *, new_group: bool) -> NoReturn:
     code = 127
     try:
@@ -226,11 +241,11 @@ def _become(place: layout.Place, folder: Path, argv: Sequence[str], *, new_group
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
             signal.signal(number, signal.SIG_DFL)
         if new_group:
-            os.setsid()
+            os.setpgid(0, 0)
         os.chdir(folder)
         environment = inner_environment(place, os.environ)
         os.environ["PATH"] = environment["PATH"]
-        os.execvpe(argv[0], list(argv), environment)
+        os.execvpe(argv[0], list(argv), environment)  # noqa: S606
     except FileNotFoundError:
         sys.stderr.write(f"{argv[0]}: command not found\n")
     except OSError as error:
@@ -243,9 +258,16 @@ def _become(place: layout.Place, folder: Path, argv: Sequence[str], *, new_group
 
 def run_inside(place: layout.Place, argv: Sequence[str]) -> int:
     """Run a command inside the sandbox in the foreground and return its exit code (128 + n when signal n ended it)."""
-    between, _ = spawn(place, argv)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    between, command = spawn(place, argv)
+
+    def pass_on(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(command, number)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal gives these to the command itself
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGHUP, pass_on)
     _, status = os.waitpid(between, 0)
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code

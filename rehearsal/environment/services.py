@@ -64,14 +64,12 @@ def listeners(services: Iterable[Object], slices: Iterable[Object]) -> list[List
                 continue
             endpoints = sorted(_ready(by_service.get(key, ()), port.get("name") or ""))
             if endpoints:
-                found.append(
-                    Listener(address=address, port=port["port"], service=key, endpoints=tuple(endpoints))
-                )
+                found.append(Listener(address=address, port=port["port"], service=key, endpoints=tuple(endpoints)))
     return sorted(found)
 
 
 def _ready(slices: Iterable[Object], port_name: str) -> set[str]:
-    ready = set()
+    ready: set[str] = set()
     for piece in slices:
         for port in piece.get("ports") or ():
             if (port.get("name") or "") != port_name or not port.get("port"):
@@ -92,7 +90,7 @@ def cluster_names(services: Iterable[Object]) -> dict[str, str]:
 
 
 def configuration(wanted: Iterable[Listener]) -> str:
-    """The nginx configuration: one upstream and one server a listener."""
+    """Return the nginx configuration: one upstream and one server a listener."""
     blocks = []
     for number, listener in enumerate(wanted):
         servers = "".join(f"    server {endpoint} max_fails=0;\n" for endpoint in listener.endpoints)
@@ -128,7 +126,8 @@ class _Mirror:
                 with ApiClient(self.place, "services") as api:
                     self._follow(api)
             except (httpx.HTTPError, OSError) as error:
-                print(f"{self.path}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                sys.stderr.write(f"{self.path}: {type(error).__name__}: {error}\n")
+                sys.stderr.flush()
                 time.sleep(_RETRY_S)
 
     def _follow(self, api: ApiClient) -> None:

@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_scope, rt_type
 
-from rehearsal.environment import layout, parts, site, sitedata
+from rehearsal.environment import installation, layout, parts, seeding
 from rehearsal.environment.errors import PartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from rehearsal.environment.parts import Job, Part
 
 READY_BOUND_S = 90.0
 _PROBE_INTERVAL_S = 0.05
@@ -50,8 +52,8 @@ class Supervisor:
     """Starts parts and jobs and keeps their state."""
 
     place: layout.Place
-    parts: Sequence[parts.Part]
-    jobs: Sequence[parts.Job]
+    parts: Sequence[Part]
+    jobs: Sequence[Job]
     began: float = field(default_factory=time.monotonic)
     state: str = "starting"
     reason: str = ""
@@ -64,9 +66,10 @@ class Supervisor:
 
         Raises: PartFailed as soon as one part ends or is late, or one job fails.
         """
-        for item in (*self.parts, *self.jobs):
-            self.states[item.name] = PartState(address=getattr(item, "address", ""))
-            self._ready[item.name] = asyncio.Event()
+        addresses = {part.name: part.address for part in self.parts} | {job.name: "" for job in self.jobs}
+        for name, address in addresses.items():
+            self.states[name] = PartState(address=address)
+            self._ready[name] = asyncio.Event()
         self.report()
         async with asyncio.TaskGroup() as group:
             for part in self.parts:
@@ -76,7 +79,7 @@ class Supervisor:
         self.state = "up"
         self.report()
 
-    async def _start(self, part: parts.Part) -> None:
+    async def _start(self, part: Part) -> None:
         await self._dependencies(part.after)
         entry = self.states[part.name]
         entry.state = "starting"
@@ -102,7 +105,7 @@ class Supervisor:
             await asyncio.sleep(_PROBE_INTERVAL_S)
         self._became(part.name, "ready")
 
-    async def _work(self, job: parts.Job) -> None:
+    async def _work(self, job: Job) -> None:
         await self._dependencies(job.after)
         self.states[job.name].state = "starting"
         try:
@@ -183,9 +186,7 @@ def make_network() -> None:
         loopback = route.link_lookup(ifname="lo")[0]
         route.link("set", index=loopback, state="up")
         for destination in (layout.POD_RANGE, layout.SERVICE_RANGE, layout.INFRASTRUCTURE_RANGE):
-            route.route(
-                "add", dst=destination, oif=loopback, table=255, type=rt_type["local"], scope=rt_scope["host"]
-            )
+            route.route("add", dst=destination, oif=loopback, table=255, type=rt_type["local"], scope=rt_scope["host"])
     Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0", encoding="ascii")
 
 
@@ -265,9 +266,9 @@ def main() -> int:
     make_mounts(place)
     os.environ["PATH"] = parts.path_variable(place)
     if plan["purpose"] == "data":
-        started, jobs = sitedata.contents(scene)
+        started, jobs = seeding.contents(scene)
     else:
-        started, jobs = site.contents(scene, bare=plan["bare"])
+        started, jobs = installation.contents(scene, bare=plan["bare"])
     supervisor = Supervisor(place=place, parts=started, jobs=jobs)
     return asyncio.run(_run(supervisor, once=plan["purpose"] == "data"))
 

@@ -1,7 +1,7 @@
 """What a run is told about the site: the target file, the policy, values, documents and keys.
 
 Invariants: written once when the environment is made; relative paths are relative to the target file; files that hold
-a secret have mode 0600. The windows of the policy are scaled to a rehearsal, and the target's notice says what the site is.
+a secret have mode 0600. The windows of the policy are scaled to a rehearsal; the target's notice says what the site is.
 """
 
 from __future__ import annotations
@@ -13,27 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import yaml
 
-from rehearsal.environment import layout, pki, sitedata
+from rehearsal.environment import layout, parts, pki, sitedata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-CHART = layout.PROJECT / "rehearsal" / "platform" / "chart"
 NOTICE = "Rehearsal on an embedded site with a stand-in for the Stella platform, not a production system"
 STRATEGIES = ("gradual", "instant")
 _WINDOW = dt.timedelta(hours=12)
-
-
-def operator_environment(place: layout.Place) -> dict[str, str]:
-    """Variables of the operator's commands, besides KUBECONFIG: caches of kubectl and helm stay in the environment."""
-    return {
-        "STELLA_NAMESPACE": layout.BLUE_NAMESPACE,
-        "KUBECACHEDIR": str(place.root / "cache" / "kube"),
-        "HELM_CACHE_HOME": str(place.root / "cache" / "helm"),
-        "HELM_CONFIG_HOME": str(place.root / "cache" / "helm-config"),
-        "HELM_DATA_HOME": str(place.root / "cache" / "helm-data"),
-    }
 
 
 def write(place: layout.Place, known: sitedata.Secrets) -> None:
@@ -57,14 +44,14 @@ def write(place: layout.Place, known: sitedata.Secrets) -> None:
 
 
 def values(place: layout.Place, known: sitedata.Secrets, colour: str) -> str:
-    """The values file of one colour: green reaches the same database by a path of its own."""
+    """Return the values file of one colour: green reaches the same database by a path of its own."""
     host = "postgres.stella.test" if colour == "blue" else "postgres-green.stella.test"
     document: dict[str, Any] = {
         "colour": colour,
         "image": {"repository": "registry.stella.test/stellaops"},
         "replicas": {"web": 2, "worker": 1},
         "migrations": {"mode": "init"},
-        "migrationTimeoutSeconds": 15,
+        "migrationTimeoutSeconds": 60,
         "database": {"url": known.dsn(sitedata.DATABASE, host=host)},
         "cache": {"url": f"redis://valkey-{colour}.stella.test:6379/0"},
         "store": {
@@ -73,8 +60,8 @@ def values(place: layout.Place, known: sitedata.Secrets, colour: str) -> str:
             "accessKey": known.access_key,
             "secretKey": known.secret_key,
         },
-        "signing": {"key": _seeded(place, "signing-key.pem")},
-        "log": {"origin": sitedata.LOG_ORIGIN, "signingKey": _seeded(place, "log-signing-key.pem")},
+        "signing": {"key": _seeded(place, "signing-key.pem"), "logKey": _seeded(place, "log-signing-key.pem")},
+        "log": {"origin": sitedata.LOG_ORIGIN},
     }
     return yaml.safe_dump(document, sort_keys=False)
 
@@ -84,7 +71,7 @@ def _seeded(place: layout.Place, name: str) -> str:
 
 
 def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str) -> str:
-    """The target file's text."""
+    """Return the target file's text."""
     tables: list[tuple[str, Mapping[str, Any]]] = [
         ("upgrade", {"from": layout.RELEASE_FROM, "to": layout.RELEASE_TO}),
         (
@@ -92,8 +79,8 @@ def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str)
             {
                 "host": "local://",
                 "path": [str(place.bin)],
-                "environment": operator_environment(place),
-                "default_timeout_s": 60,
+                "environment": parts.operator_environment(place),
+                "default_timeout_s": 45,
             },
         ),
         (
@@ -107,7 +94,10 @@ def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str)
         ),
         ("colours.blue", _colour("blue", layout.BLUE_NAMESPACE)),
         ("colours.green", _colour("green", layout.GREEN_NAMESPACE)),
-        ("chart", {"path": str(CHART), "image_tag_key": "image.tag", "migrations": "init", "wait_timeout_s": 60}),
+        (
+            "chart",
+            {"path": str(layout.CHART), "image_tag_key": "image.tag", "migrations": "init", "wait_timeout_s": 45},
+        ),
         (
             "routing",
             {
@@ -169,7 +159,7 @@ def _colour(colour: str, namespace: str) -> dict[str, Any]:
 
 
 def policy_text(now: dt.datetime, *, strategy: str = "gradual") -> str:
-    """The policy, scaled so that a whole run fits: the record states the same numbers."""
+    """Return the policy, scaled so that a whole run fits: the record states the same numbers."""
 
     def moment(at: dt.datetime) -> str:
         return at.astimezone(dt.UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")

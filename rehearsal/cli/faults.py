@@ -1,0 +1,34 @@
+"""`./cutover faults`: what can be injected into a rehearsal, and how a run ends under it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+
+import click
+
+from rehearsal.cli.common import say
+from rehearsal.environment import faults as listed
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option(
+    "--strategy", type=click.Choice(["gradual", "instant"]), default="gradual", show_default=True, help="Of the run."
+)
+def faults(*, as_json: bool, strategy: str) -> None:
+    """List the faults that `rehearse --fault NAME` injects, and how a run ends under each."""
+    every = listed.load(strategy)
+    if as_json:
+        say(json.dumps([dataclasses.asdict(fault) for fault in every], indent=2))
+        return
+    for fault in every:
+        say(fault.name)
+        for line in textwrap.wrap(fault.title, 100):
+            say(f"    {line}")
+        when = "before the run begins" if fault.strikes_at == listed.START else f"as {fault.strikes_at} begins"
+        say(
+            f"    strikes {when}; fails {fault.clause} (phase {fault.phase}), exit code {fault.exit_code}; "
+            f"afterwards {fault.serves} serves"
+        )

@@ -1,0 +1,136 @@
+"""`./cutover rehearse`: a site from nothing, the ordinary run on it, its record, and the site removed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rehearsal.cli.common import say, shows_faults
+from rehearsal.environment import faults as listed
+from rehearsal.environment import layout, lifecycle, sandbox
+from rehearsal.environment.errors import PartFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PREFIX = "rehearse-"
+_INJECTOR_BOUND_S = 15.0
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option(
+    "--strategy", type=click.Choice(["gradual", "instant"]), help="How traffic moves; the policy says gradual."
+)
+@click.option("--fault", "names", multiple=True, metavar="NAME", help="Inject a fault; may be given several times.")
+@click.option(
+    "--record",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("records"),
+    show_default=True,
+    metavar="DIR",
+    help="Where records are kept.",
+)
+@click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@shows_faults
+def rehearse(*, strategy: str | None, names: tuple[str, ...], record: Path, keep: bool, dry_run: bool) -> None:
+    """Perform a whole upgrade on an embedded site and leave its record.
+
+    The exit code is the run's: 0 passed, 1 failed, 2 wrong input, 3 could not measure, 4 inconclusive or incomplete,
+    5 refused by a guard.
+    """
+    armed = listed.named(names, strategy or "gradual")
+    place = layout.Place.named(f"{_PREFIX}{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+    run = _run_command(place, record.absolute(), strategy)
+    if dry_run:
+        _explain(place, run, armed, keep=keep)
+        return
+    lifecycle.remove_dead(_PREFIX)
+    try:
+        code = _perform(place, run, armed, record.absolute(), strategy or "gradual", keep=keep)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    finally:
+        if not keep:
+            lifecycle.down(place)
+    if keep:
+        say(f"kept: ./cutover env shell --name {place.name}   remove with ./cutover env down --name {place.name}")
+    sys.exit(code)
+
+
+def _run_command(place: layout.Place, record: Path, strategy: str | None) -> list[str]:
+    command = [sys.executable, "-m", "cutover.cli", "run", "--target", str(place.target), "--record", str(record)]
+    return command + (["--strategy", strategy] if strategy else [])
+
+
+def _explain(place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fault], *, keep: bool) -> None:
+    say(f"1  environment {place.name}, with {layout.RELEASE_FROM} serving as blue on http://{layout.PUBLIC_HOST}")
+    say(f"2  inside it: {shlex.join(run)}")
+    for fault in armed:
+        say(f"   fault {fault.name} at {fault.strikes_at}: {fault.title}")
+        say(f"   expected: {fault.clause} fails, exit code {fault.exit_code}, {fault.serves} serves")
+    say(f"3  environment {'kept' if keep else 'removed'}; exit code of the run")
+
+
+def _perform(
+    place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fault], record: Path, strategy: str, *, keep: bool
+) -> int:
+    from rehearsal.environment import assembly  # noqa: PLC0415 - brings much along; wrong input is told at once
+
+    say(f"environment {place.name}")
+    took_s = assembly.up(place, say, tied=not keep)
+    say(f"blue {layout.RELEASE_FROM} serves after {took_s:.1f} s")
+    record.mkdir(parents=True, exist_ok=True)
+    if armed:
+        _arm(place, armed, record, strategy)
+    code = _attend(*sandbox.spawn(place, run, new_group=True))
+    for fault in armed:
+        struck = f"{fault.name} struck" in lifecycle.log_text(place, "injector")
+        say(f"fault {fault.name}: {'struck at ' + fault.strikes_at if struck else 'never struck'}")
+    return code
+
+
+def _arm(place: layout.Place, armed: Sequence[listed.Fault], record: Path, strategy: str) -> None:
+    """Start the injector and wait until it listens. Raises: PartFailed with its log."""
+    from rehearsal.environment import injection  # noqa: PLC0415 - the same
+
+    command = [sys.executable, "-m", "rehearsal.environment.injection", "--state", str(place.root)]
+    command += ["--record", str(record), "--strategy", strategy]
+    for fault in armed:
+        command += ["--fault", fault.name]
+    between, _ = sandbox.spawn(place, command, new_group=True, log=place.logs("injector"))
+    deadline = time.monotonic() + _INJECTOR_BOUND_S
+    while not (place.root / injection.READY).exists():
+        if os.waitpid(between, os.WNOHANG)[0] or time.monotonic() > deadline:
+            raise PartFailed("the faults could not be armed", seen=lifecycle.log_text(place, "injector"))
+        time.sleep(0.02)
+
+
+def _attend(between: int, command: int) -> int:
+    """Wait for the run. The first interrupt is passed to it, which ends it in order; the second kills it."""
+    interrupts = 0
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        try:
+            os.kill(command, signal.SIGINT if interrupts == 1 else signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    _, status = os.waitpid(between, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # what is left is the clean-up
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code

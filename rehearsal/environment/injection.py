@@ -1,0 +1,219 @@
+"""The injector: follows the journal of a run and switches each armed fault on at its clause.
+
+Runs inside the sandbox, beside the run, and ends with the `rehearse` that started it. Invariants: a fault strikes once;
+what it did is in `logs/injector.log`; nothing of the run knows of it. Some faults are switches, files in the
+environment's `faults/` that the stand-in platform looks at; the others change the real thing: a route, a lock, a
+process, a selector, an object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+from pyroute2 import IPRoute
+from pyroute2.netlink.rtnl import rt_type
+
+from rehearsal.environment import faults, layout, objects
+from rehearsal.environment.api import ApiClient
+from rehearsal.environment.sitedata import DATABASE, EVIDENCE_BUCKET, Secrets
+from rehearsal.node.catalogue import REPOSITORY
+from rehearsal.node.images import remove_tag
+from rehearsal.platform.core.migrations import MIGRATION_LOCK_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+READY = "injector-ready"
+"""File in the environment's folder: what strikes at the start has struck, and the journal is awaited."""
+_LOOK_S = 0.03
+_SELECTOR_BOUND_S = 120.0
+_QUEUED_SCANS = 6
+_LOCAL_TABLE = 255
+_SERVICE = f"/api/v1/namespaces/{layout.GREEN_NAMESPACE}/services/stellaops-green"
+
+
+@dataclass(slots=True, kw_only=True)
+class Injector:
+    """Strikes the site of one environment."""
+
+    place: layout.Place
+    known: Secrets
+    held: list[psycopg.Connection[Any]] = field(default_factory=list)
+    """Sessions that keep a lock for as long as this process lives."""
+
+    def strike(self, fault: faults.Fault) -> None:
+        """Switch one fault on, and say so in the log."""
+        actions: dict[str, Callable[[], None]] = {
+            "image-missing": self._image_missing,
+            "crash-loop": lambda: self._switch("crash-loop", colour="green"),
+            "init-stuck": self._init_stuck,
+            "readiness-fails": lambda: self._switch("readiness-fails", colour="green", after_s=0),
+            "database-down": self._database_down,
+            "database-lost": lambda: self._kill("postgres", signal.SIGQUIT),
+            "selector-wrong": self._selector_wrong,
+            "green-errors": lambda: self._switch("green-errors", colour="green", percent=33),
+            "green-slow": lambda: self._switch("green-slow", colour="green", ms=600),
+            "queue-stuck": self._queue_stuck,
+            "evidence-altered": self._evidence_altered,
+            "stella-hangs": lambda: self._switch("stella-hangs", command="test smoke"),
+            "stella-lies": lambda: self._switch("stella-lies", command="evidence verify-continuity"),
+            "prometheus-down": lambda: self._kill("prometheus", signal.SIGKILL),
+        }
+        actions[fault.name]()
+        self.say(f"{fault.name} struck at {fault.strikes_at}")
+
+    @staticmethod
+    def say(line: str) -> None:
+        """Write one line to the log, with the time."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        sys.stdout.write(f"{now} {line}\n")
+        sys.stdout.flush()
+
+    def _switch(self, name: str, **parameters: object) -> None:
+        fresh = self.place.root / f".switch-{name}"
+        fresh.write_text(json.dumps(parameters), encoding="utf-8")
+        fresh.replace(self.place.faults / name)
+
+    def _image_missing(self) -> None:
+        if not remove_tag(self.place.images, f"{REPOSITORY}:{layout.RELEASE_TO}"):
+            raise LookupError(f"the registry had no {layout.RELEASE_TO}")
+
+    def _init_stuck(self) -> None:
+        connection = psycopg.connect(self.known.dsn(DATABASE), autocommit=True, application_name="another migration")
+        connection.execute("select pg_advisory_lock(%s)", (MIGRATION_LOCK_KEY,))
+        self.held.append(connection)
+
+    def _database_down(self) -> None:
+        """Cut green's address off: new connections are refused, open ones ended, then the address is unreachable.
+
+        A connection to a local address comes from that same address, so PostgreSQL can tell green's path by the client.
+        """
+        rules = self.place.data("postgres") / "pg_hba.conf"
+        text = rules.read_text(encoding="ascii")
+        rules.write_text(f"host all all {layout.POSTGRES_GREEN}/32 reject\n{text}", encoding="ascii")
+        with psycopg.connect(self.known.dsn("postgres", admin=True), autocommit=True) as connection:
+            connection.execute("select pg_reload_conf()")
+            ending = "select count(pg_terminate_backend(pid)) from pg_stat_activity where client_addr = %s"
+            for _ in range(10):  # those that were being opened meanwhile too
+                connection.execute(ending, (layout.POSTGRES_GREEN,))
+                time.sleep(0.02)
+        with IPRoute() as route:
+            route.route("add", dst=f"{layout.POSTGRES_GREEN}/32", table=_LOCAL_TABLE, type=rt_type["unreachable"])
+
+    def _selector_wrong(self) -> None:
+        threading.Thread(target=self._break_selector, daemon=True).start()
+
+    def _break_selector(self) -> None:
+        """Change the selector as soon as the Service is there."""
+        change = {"op": "replace", "path": "/spec/selector/app.kubernetes.io~1component", "value": "web-frontend"}
+        deadline = time.monotonic() + _SELECTOR_BOUND_S
+        with ApiClient(self.place) as api:
+            while time.monotonic() < deadline:
+                try:
+                    api.patch(_SERVICE, [change])
+                except httpx.HTTPError:
+                    time.sleep(_LOOK_S)
+                else:
+                    self.say("selector-wrong: the Service's selector is changed")
+                    return
+        self.say("selector-wrong: the Service did not appear")
+
+    def _queue_stuck(self) -> None:
+        self._switch("queue-stuck", colour="blue")
+        time.sleep(1)  # the worker looks at its switches twice a second
+        for number in range(_QUEUED_SCANS):
+            body = json.dumps({"image": f"registry.stella.test/stuck/service-{number}:1.0"}).encode()
+            request = urllib.request.Request(
+                f"http://{layout.PUBLIC_HOST}/api/v1/scans", data=body, headers={"content-type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+                answer.read()
+
+    def _evidence_altered(self) -> None:
+        """Flip one bit in the middle of the bundle that was made last before the baseline's history ended."""
+        with psycopg.connect(self.known.dsn(DATABASE)) as connection:
+            row = connection.execute(
+                "select id, object_key from evidence where kind = 'bundle' order by leaf_index limit 1 offset 100"
+            ).fetchone()
+        if row is None:
+            raise LookupError("the site has no bundle to alter")
+        identifier, key = row
+        store = objects.client(self.known)
+        content = bytearray(store.get_object(Bucket=EVIDENCE_BUCKET, Key=key)["Body"].read())
+        content[len(content) // 2] ^= 1
+        store.put_object(Bucket=EVIDENCE_BUCKET, Key=key, Body=bytes(content))
+        self.say(f"evidence-altered: one bit of {identifier} ({key}) is flipped")
+
+    def _kill(self, part: str, number: signal.Signals) -> None:
+        status = json.loads(self.place.status.read_text(encoding="utf-8"))
+        os.kill(int(status["parts"][part]["pid"]), number)
+
+
+def journals(record: Path) -> set[Path]:
+    """Journals in a record folder or in the folders right below it."""
+    return {*record.glob("journal.jsonl"), *record.glob("*/journal.jsonl")}
+
+
+def clauses_started(record: Path, before: set[Path]) -> Iterator[str]:
+    """Yield the id of each clause that a run not in `before` begins, for ever."""
+    while not (fresh := journals(record) - before):
+        time.sleep(_LOOK_S)
+    with min(fresh).open(encoding="utf-8") as file:
+        held = ""
+        while True:
+            held += file.readline()
+            if not held.endswith("\n"):
+                time.sleep(_LOOK_S)
+                continue
+            entry, held = json.loads(held), ""
+            if entry.get("event") == "clause_started" and entry.get("clause"):
+                yield str(entry["clause"])
+
+
+def inject(injector: Injector, armed: Sequence[faults.Fault], record: Path) -> None:
+    """Strike with every armed fault at its time; returns when all have struck."""
+    before = journals(record)
+    waiting = [fault for fault in armed if fault.strikes_at != faults.START]
+    for fault in armed:
+        if fault not in waiting:
+            injector.strike(fault)
+    (injector.place.root / READY).touch()
+    if not waiting:
+        return
+    for clause in clauses_started(record, before):
+        for fault in [each for each in waiting if each.strikes_at == clause]:
+            injector.strike(fault)
+            waiting.remove(fault)
+        if not waiting:
+            return
+
+
+def main() -> None:
+    """Inject the faults named on the command line, then keep what is held until killed."""
+    parser = argparse.ArgumentParser(prog="rehearsal.environment.injection")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
+    parser.add_argument("--strategy", default="gradual")
+    parser.add_argument("--fault", action="append", default=[])
+    arguments = parser.parse_args()
+    place = layout.Place.at(arguments.state)
+    injector = Injector(place=place, known=Secrets.read(place.root))
+    inject(injector, faults.named(arguments.fault, arguments.strategy), arguments.record)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The site inside the sandbox: every part, the objects that belong to no release, and blue, installed and serving."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rehearsal.environment import layout, parts, probes, seeding
+from rehearsal.environment.api import ApiClient
+from rehearsal.environment.errors import PartFailed
+
+if TYPE_CHECKING:
+    from rehearsal.environment.layout import Place
+
+_PUBLIC_BOUND_S = 90.0
+
+
+def contents(scene: parts.Scene, *, bare: bool) -> tuple[list[parts.Part], list[parts.Job]]:
+    """Return what the sandbox runs: every part of the site, and the jobs that put blue on it.
+
+    `bare` leaves out the node and blue.
+    """
+    started = [
+        *parts.control_plane(scene),
+        parts.postgres(scene),
+        *parts.caches(scene),
+        parts.store(scene),
+        parts.prometheus(scene),
+        parts.ingress(scene),
+        parts.service_addresses(scene),
+    ]
+    jobs = [parts.Job(name="namespace", work=lambda: _namespace(scene.place), after=("apiserver",))]
+    if not bare:
+        started.append(parts.node_agent(scene))
+        stores = ("postgres", "valkey-blue", "store")
+        jobs += [
+            parts.Job(name="blue", work=lambda: _install_blue(scene), after=("namespace", *stores)),
+            parts.Job(name="public", work=_wait_for_public, after=("blue", "ingress", "services", "node")),
+        ]
+    return started, jobs
+
+
+def _namespace(place: Place) -> None:
+    """Make what belongs to no release: the namespace, the Ingress class, the public Ingress."""
+    with ApiClient(place) as api:
+        api.create("/api/v1/namespaces", {"metadata": {"name": layout.BLUE_NAMESPACE}})
+        api.create(
+            "/apis/networking.k8s.io/v1/ingressclasses",
+            {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}},
+        )
+        backend = {"service": {"name": "stellaops-blue", "port": {"number": 80}}}
+        path = {"path": "/", "pathType": "Prefix", "backend": backend}
+        api.create(
+            f"/apis/networking.k8s.io/v1/namespaces/{layout.BLUE_NAMESPACE}/ingresses",
+            {
+                "metadata": {"name": "stellaops-main"},
+                "spec": {
+                    "ingressClassName": "nginx",
+                    "rules": [{"host": layout.PUBLIC_HOST, "http": {"paths": [path]}}],
+                },
+            },
+        )
+
+
+def _install_blue(scene: parts.Scene) -> None:
+    place = scene.place
+    seeding.run_logged(
+        place,
+        "blue",
+        (
+            scene.tools["helm"],
+            "upgrade",
+            "--install",
+            "stellaops-blue",
+            str(layout.CHART),
+            "--namespace",
+            layout.BLUE_NAMESPACE,
+            "--values",
+            str(place.root / "values-blue.yaml"),
+            "--set",
+            f"image.tag={layout.RELEASE_FROM}",
+        ),
+        parts.operator_environment(place),
+    )
+
+
+def _wait_for_public() -> None:
+    deadline = time.monotonic() + _PUBLIC_BOUND_S
+    url = f"http://{layout.PUBLIC_HOST}/readyz"
+    while (status := probes.http_status(url)) != 200:
+        if time.monotonic() > deadline:
+            raise PartFailed(f"blue does not serve on the public host: {url} answers {status or 'nothing'}")
+        time.sleep(0.05)

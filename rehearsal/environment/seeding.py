@@ -1,0 +1,130 @@
+"""Making the seeded data, inside a sandbox: database and store are filled, then stopped in order.
+
+Invariants: runs only in a sandbox started for it by `sitedata`; passwords and keys are those in that sandbox's folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from rehearsal.environment import layout, objects, parts
+from rehearsal.environment.errors import PartFailed
+from rehearsal.environment.sitedata import (
+    ARCHIVE_BUCKET,
+    DATABASE,
+    EVIDENCE_BUCKET,
+    ITEMS,
+    LOG_DATABASE,
+    LOG_ORIGIN,
+    ROLE,
+    Secrets,
+    tail,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HBA = "host all all 10.0.0.0/8 scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
+
+
+def contents(scene: parts.Scene) -> tuple[list[parts.Part], list[parts.Job]]:
+    """Return what the sandbox runs to make the data: database, store, and the jobs that fill them."""
+    known = Secrets.read(scene.place.root)
+    started = [dataclasses.replace(parts.postgres(scene), after=("initdb",)), parts.store(scene)]
+    jobs = [
+        parts.Job(name="initdb", work=lambda: _initdb(scene, known)),
+        parts.Job(name="databases", work=lambda: _databases(known), after=("postgres",)),
+        parts.Job(name="buckets", work=lambda: _buckets(known), after=("store",)),
+        parts.Job(name="seed", work=lambda: _seed(scene.place, known), after=("databases", "buckets")),
+    ]
+    return started, jobs
+
+
+def _initdb(scene: parts.Scene, known: Secrets) -> None:
+    folder = scene.place.data("postgres")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    password = scene.place.root / "admin-password"
+    password.touch(mode=0o600)
+    password.write_text(known.admin_password, encoding="ascii")
+    run_logged(
+        scene.place,
+        "initdb",
+        parts.unprivileged(
+            scene,
+            (
+                scene.tools["initdb"],
+                "-D",
+                str(folder),
+                "--username=postgres",
+                f"--pwfile={password}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--locale=C",
+                "--no-sync",
+            ),
+        ),
+    )
+    password.unlink()
+    (folder / "pg_hba.conf").write_text(_HBA, encoding="ascii")
+
+
+def run_logged(place: layout.Place, part: str, argv: Sequence[str], environment: dict[str, str] | None = None) -> None:
+    """Run a command to its end with its output in the part's log. Raises: PartFailed with the last lines."""
+    with place.logs(part).open("ab") as log:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=layout.PROJECT,
+            env={**os.environ, **(environment or {})},
+            check=False,
+        )
+    if done.returncode != 0:
+        raise PartFailed(f"{part} ended with code {done.returncode}", seen=tail(place.logs(part)))
+
+
+def _databases(known: Secrets) -> None:
+    with psycopg.connect(known.dsn("postgres", admin=True), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create role {} login password {}").format(sql.Identifier(ROLE), sql.Literal(known.password))
+        )
+        for database in (DATABASE, LOG_DATABASE):
+            connection.execute(
+                sql.SQL("create database {} owner {}").format(sql.Identifier(database), sql.Identifier(ROLE))
+            )
+
+
+def _buckets(known: Secrets) -> None:
+    client = objects.client(known)
+    client.create_bucket(Bucket=EVIDENCE_BUCKET)
+    client.create_bucket(Bucket=ARCHIVE_BUCKET, ObjectLockEnabledForBucket=True)
+    client.put_bucket_versioning(Bucket=ARCHIVE_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+
+
+def _seed(place: layout.Place, known: Secrets) -> None:
+    """Let the platform make its history. Its files for the operator land in `seed/`."""
+    run_logged(
+        place,
+        "seed",
+        (sys.executable, "-m", "rehearsal.platform.app.seed", "--items", str(ITEMS), "--out", str(place.root / "seed")),
+        {
+            "DATABASE_URL": known.dsn(DATABASE),
+            "LOG_DATABASE_URL": known.dsn(LOG_DATABASE),
+            "LOG_ORIGIN": LOG_ORIGIN,
+            "STORE_ENDPOINT": objects.ENDPOINT,
+            "STORE_BUCKET": EVIDENCE_BUCKET,
+            "STORE_ACCESS_KEY": known.access_key,
+            "STORE_SECRET_KEY": known.secret_key,
+        },
+    )
