@@ -3,8 +3,8 @@
 A mix of cheap reads, reads from the database and the store, numbered write markers and a few scans, at the arrival rate
 that the policy sets. Settings come as JSON in CUTOVER_LOAD_SETTINGS; files go to the folder they name:
 requests.jsonl (one line a second), markers.jsonl (one line an acknowledged marker), summary.json (at the end).
-Invariants: every request is counted in the second in which its answer came, by the colour that the answer names; a marker
-is written down only after it was acknowledged; the process ends by itself.
+Invariants: every request is counted in the second in which its answer came, by the colour that the answer names; a
+marker is written down only after it was acknowledged; the process ends by itself.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ import itertools
 import json
 import os
 import random
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from locust import FastHttpUser, constant_throughput, events, task
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+    from locust.runners import Runner
 
 SETTINGS: dict[str, Any] = json.loads(os.environ["CUTOVER_LOAD_SETTINGS"])
 FOLDER = Path(SETTINGS["folder"])
@@ -112,19 +117,16 @@ class Recorder:
         self._acknowledged += 1
         self._markers.write(f'{{"run":{json.dumps(SETTINGS["run"])},"number":{number}}}\n')
 
-    def run(self, runner: Any) -> None:  # noqa: ANN401 (locust ships no types)
+    def run(self, runner: Runner | None) -> None:
         """Write a line each second until the end."""
-        start_s = self._started = gevent.get_hub().loop.now()
+        start_s = self._started = time.monotonic()
         for number in itertools.count(1):
-            gevent.get_hub().loop.update_now()
-            gevent.sleep(max(0.0, start_s + number - gevent.get_hub().loop.now()))
-            self._write(runner.user_count)
+            gevent.sleep(max(0.0, start_s + number - time.monotonic()))
+            self._write(runner.user_count if runner is not None else 0)
 
     def _write(self, users: int) -> None:
         second, self._second = self._second, Second()
-        loop = gevent.get_hub().loop
-        loop.update_now()
-        elapsed_s = loop.now() - (self._started or loop.now())
+        elapsed_s = time.monotonic() - (self._started or 0.0)
         line = second.line(moment=datetime.now(UTC), elapsed_s=elapsed_s, users=users)
         for key in ("attempted", "failed", "reads", "writes", "scans"):
             self._totals[key] += line[key]
@@ -136,9 +138,7 @@ class Recorder:
         if self._ended or self._started is None:
             return
         self._ended = True
-        loop = gevent.get_hub().loop
-        loop.update_now()
-        elapsed_s = loop.now() - self._started
+        elapsed_s = time.monotonic() - self._started
         self._write(0)
         summary = {
             "planned": round(SETTINGS["requests_per_s"] * elapsed_s),
@@ -155,26 +155,30 @@ class Recorder:
 
 
 RECORDER = Recorder()
+GREENLETS: list[gevent.Greenlet] = []
 NUMBERS = itertools.count(1)
 ITEMS: list[str] = []
 CHOICE = random.Random(SETTINGS["run"])  # noqa: S311 (the mix of a load is no secret, and is the same in each run)
 
 
-@events.test_start.add_listener
-def _start(environment: Any, **_: object) -> None:  # noqa: ANN401 (locust ships no types)
-    writer = gevent.spawn(RECORDER.run, environment.runner)
-    watchdog = gevent.spawn_later(SETTINGS["longest_run_s"] + 30, os._exit, 1)
-    environment.cutover_greenlets = (writer, watchdog)
+def begin(environment: Environment, **_: object) -> None:
+    """Start writing, and see to it that the process ends however long the load is left alone."""
+    GREENLETS.append(gevent.spawn(RECORDER.run, environment.runner))
+    GREENLETS.append(gevent.spawn_later(SETTINGS["longest_run_s"] + 30, os._exit, 1))
 
 
-@events.quitting.add_listener
-def _finish(environment: Any, **_: object) -> None:  # noqa: ANN401 (locust ships no types)
-    for greenlet in getattr(environment, "cutover_greenlets", ()):
+def end(environment: Environment, **_: object) -> None:  # noqa: ARG001 (locust calls it with its environment)
+    """Stop writing and sum up."""
+    for greenlet in GREENLETS:
         greenlet.kill(block=False)
     RECORDER.finish()
 
 
-class PublicUser(FastHttpUser):  # type: ignore[misc]  # locust ships no types
+events.test_start.add_listener(begin)  # type: ignore[no-untyped-call]
+events.quitting.add_listener(end)  # type: ignore[no-untyped-call]
+
+
+class PublicUser(FastHttpUser):
     """Somebody at the public host: mostly reads, some writes, now and then a scan."""
 
     wait_time = constant_throughput(SETTINGS["requests_per_s"] / SETTINGS["users"])
@@ -214,38 +218,23 @@ class PublicUser(FastHttpUser):  # type: ignore[misc]  # locust ships no types
         self._send("POST", "/api/v1/scans", name="scan", kind="scan", expected=202, body=body)
 
     def _send(
-        self, method: str, path: str, name: str, kind: str, expected: int, *, body: object = None
+        self, method: str, path: str, name: str, kind: str, expected: int, *, body: dict[str, Any] | None = None
     ) -> bytes | None:
         """Send a request and count it; return the body of a good answer, None otherwise."""
-        started_s = gevent.get_hub().loop.now()
-        with self.rest_or_plain(method, path, name, body) as response:
-            colour = (response.headers.get(COLOUR_HEADER) if response.headers else "") or ""
-            error = "" if response.status_code == expected else self._why(response)
-            if error:
+        started_s = time.monotonic()
+        with self.client.request(method, path, name=name, json=body, catch_response=True) as response:
+            latency_ms = (time.monotonic() - started_s) * 1000
+            colour = (response.headers.get(COLOUR_HEADER) if response.headers else None) or ""
+            error = ""
+            if response.status_code != expected:
+                error = f"status {response.status_code}" if response.status_code else f"no answer: {response.error}"
                 response.failure(error)
-            else:
-                response.success()
-            gevent.get_hub().loop.update_now()
-            latency_ms = (gevent.get_hub().loop.now() - started_s) * 1000
             RECORDER.add(method=method, name=name, kind=kind, colour=colour, error=error, latency_ms=latency_ms)
             return None if error else bytes(response.content or b"")
 
-    def rest_or_plain(self, method: str, path: str, name: str, body: object) -> Any:  # noqa: ANN401
-        """Return locust's own request context, with a JSON body where there is one."""
-        options: dict[str, object] = {"name": name, "catch_response": True}
-        if body is not None:
-            options["json"] = body
-        return self.client.request(method, path, **options)
-
-    @staticmethod
-    def _why(response: Any) -> str:  # noqa: ANN401 (locust ships no types)
-        if not response.status_code:
-            return f"no answer: {response.error}"
-        return f"status {response.status_code}"
-
 
 def identifiers(answer: bytes | None) -> list[str]:
-    """Return the ids in an answer of the evidence list, under whatever key its list stands; empty when there are none."""
+    """Return the ids in an answer of the evidence list, under whatever key its list stands."""
     if answer is None:
         return []
     document = json.loads(answer)

@@ -1,7 +1,7 @@
 """The site as the harness reaches it: one driver for each thing that a target file names.
 
-`connect` builds them all and opens nothing: a driver connects when it is first asked, so that a wrong name is reported by
-the clause that needs it. Nothing here knows what kind of site it is.
+`connect` builds them all and opens nothing: a driver connects when it is first asked, so that a wrong name is reported
+by the clause that needs it. Nothing here knows what kind of site it is.
 """
 
 from __future__ import annotations

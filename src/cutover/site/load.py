@@ -100,8 +100,9 @@ class LoadRunner:
         self._folder = folder
         self._journal = journal
         self._load = load
+        self._url = url
+        self._longest_run_s = longest_run_s
         self._settings = {
-            "url": url,
             "run": run,
             "folder": str(folder),
             "colour_header": colour_header,
@@ -140,17 +141,18 @@ class LoadRunner:
         Raises: CouldNotMeasure `load-not-started`.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        locustfile = project.ROOT / "load" / "locustfile.py"
+        settings, users = json.dumps(self._settings), str(self._load.users)
+        argv = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--loglevel", "WARNING"]
+        argv += ["--locustfile", str(project.ROOT / "load" / "locustfile.py"), "--host", self._url]
+        argv += ["--users", users, "--spawn-rate", users, "--run-time", f"{self._longest_run_s:.0f}s"]
+        argv += ["--stop-timeout", "5"]
         self._log = (self._folder / "locust.log").open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "locust", "--locustfile", str(locustfile), "--headless", "--only-summary"]
-            + ["--users", str(self._load.users), "--spawn-rate", str(self._load.users), "--stop-timeout", "5"]
-            + ["--run-time", f"{int(self._settings['longest_run_s'])}s", "--host", str(self._settings["url"])]
-            + ["--loglevel", "WARNING"],
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, _SETTINGS: json.dumps(self._settings)},
+            env={**os.environ, _SETTINGS: settings},
             preexec_fn=_end_with_parent,  # noqa: PLW1509 (two calls, safe before exec)
             start_new_session=True,
         )
