@@ -3,8 +3,8 @@
 Invariants:
 - A unit's folder appears under its name in one rename, complete and stamped, or not at all.
 - A unit is made or removed only by the holder of its lock. A lock ends with its process, whatever ended that.
-- A folder counts as complete while its stamp's facts hold: cheaply, size and modification time of every executable file;
-  fully, the SHA-256 of every file.
+- A folder counts as complete while its stamp's facts hold: cheaply, size and modification time of every executable
+  file; fully, the SHA-256 of every file.
 
 Layout, below `${XDG_CACHE_HOME:-~/.cache}/cutover/tools`: `<name>-<version>-<key>/` with `stamp.json` each; `.staging/`
 for what is not finished; `.locks/`; `.logs/`; `.work/` for caches that let an interrupted build go on; `.bin/`
@@ -21,13 +21,14 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Self
 
 from rehearsal.tools.catalogue import Unit
-from rehearsal.tools.errors import CacheUnusable, NoSpace
+from rehearsal.tools.errors import CacheUnusableError, NoSpaceError
 
 STAMP = "stamp.json"
 _SCHEMA = "cutover/tools/stamp/v1"
@@ -65,16 +66,18 @@ class Cache:
 
     @classmethod
     def locate(cls, environment: Mapping[str, str]) -> Self:
-        """Return the cache that `environment` (XDG_CACHE_HOME, HOME) names; a relative XDG_CACHE_HOME is ignored, as its specification says.
+        """Return the cache that XDG_CACHE_HOME or HOME in `environment` names.
+
+        A relative XDG_CACHE_HOME is ignored, as its specification says.
 
         Raises:
-            CacheUnusable: there is neither an absolute XDG_CACHE_HOME nor a home folder.
+            CacheUnusableError: there is neither an absolute XDG_CACHE_HOME nor a home folder.
         """
         base = Path(environment.get("XDG_CACHE_HOME", ""))
         if not base.is_absolute():
             home = environment.get("HOME", "")
-            if not os.path.isabs(home):
-                raise CacheUnusable(
+            if not Path(home).is_absolute():
+                raise CacheUnusableError(
                     "neither XDG_CACHE_HOME nor HOME names a folder for the cache of built programs",
                     remedy="set HOME, or set XDG_CACHE_HOME to an absolute path",
                 )
@@ -99,7 +102,7 @@ class Cache:
         """Make the cache's folders.
 
         Raises:
-            CacheUnusable: one cannot be made or written.
+            CacheUnusableError: one cannot be made or written.
         """
         for folder in (
             self.root,
@@ -116,8 +119,8 @@ class Cache:
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise self._unusable(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder)))
 
-    def _unusable(self, error: OSError) -> CacheUnusable:
-        return CacheUnusable(
+    def _unusable(self, error: OSError) -> CacheUnusableError:
+        return CacheUnusableError(
             f"the cache of built programs cannot be written: {error.filename or self.root}: {error.strerror}",
             remedy="give yourself write access to it, or set XDG_CACHE_HOME to a folder of your own",
         )
@@ -126,13 +129,14 @@ class Cache:
         """Check that the cache's file system has `needed_bytes` free for an ordinary user.
 
         Raises:
-            NoSpace: it has less.
+            NoSpaceError: it has less.
         """
         free_bytes = shutil.disk_usage(self.root).free
         if free_bytes < needed_bytes:
-            raise NoSpace(
-                f"{purpose} needs about {needed_bytes / 1e9:.1f} GB in {self.root}, and {free_bytes / 1e9:.1f} GB are free",
-                remedy="make room, or set XDG_CACHE_HOME to a folder on a larger disk; most of it is given back afterwards",
+            raise NoSpaceError(
+                f"{purpose} needs about {needed_bytes / 1e9:.1f} GB in {self.root}, "
+                f"and {free_bytes / 1e9:.1f} GB are free",
+                remedy="make room, or set XDG_CACHE_HOME to a folder on a larger disk; most is given back afterwards",
             )
 
     def stamp(self, unit: Unit) -> Stamp | None:
@@ -151,29 +155,18 @@ class Cache:
         if stamp is None or stamp.key != unit.key:
             return False
         folder = self.folder(unit)
-        moved = False
-        for name, fact in stamp.files.items():
-            if not fact.executable:
-                continue
-            try:
-                status = (folder / name).stat()
-            except OSError:
-                return False
-            if status.st_size != fact.size_bytes or not status.st_mode & stat.S_IXUSR:
-                return False
-            moved = moved or status.st_mtime_ns != fact.mtime_ns
-        if not moved:
-            return True
-        if self.damage(unit):
+        matches = {_compare(folder / name, fact) for name, fact in stamp.files.items() if fact.executable}
+        if _Match.DIFFERENT in matches:
             return False
-        try:
-            _write_stamp(folder, unit, made_by=stamp.made_by, made_at=stamp.made_at)
-        except OSError:  # somebody else's cache: usable, just not as quickly
-            return True
+        if _Match.MOVED in matches:
+            if self.damage(unit):
+                return False
+            with suppress(OSError):  # somebody else's cache: usable, just not as quickly
+                _write_stamp(folder, unit, made_by=stamp.made_by, made_at=stamp.made_at)
         return True
 
     def damage(self, unit: Unit) -> tuple[str, ...]:
-        """Return what of the unit's folder is not as its stamp says, by the SHA-256 of every file; empty when all is well."""
+        """Return what of the unit's folder is not as its stamp says, by the SHA-256 of every file."""
         stamp = self.stamp(unit)
         folder = self.folder(unit)
         if stamp is None:
@@ -199,11 +192,11 @@ class Cache:
     ) -> Iterator[int]:
         """Hold the lock called `name`, and yield its file descriptor (a child that inherits it keeps the lock held).
 
-        While another process holds it, `waiting` is called once with who that is. Waits without bound, as what it waits for
-        is another's progress, which that one reports; `cancelled` ends the wait.
+        While another process holds it, `waiting` is called once with who that is. Waits without bound, as what it waits
+        for is another's progress, which that one reports; `cancelled` ends the wait.
 
         Raises:
-            CacheUnusable: the lock file cannot be made, or the file system cannot lock.
+            CacheUnusableError: the lock file cannot be made, or the file system cannot lock.
         """
         path = self.root / ".locks" / f"{name}.lock"
         try:
@@ -236,7 +229,7 @@ class Cache:
 
     @contextmanager
     def staging(self, unit: Unit) -> Iterator[Path]:
-        """Yield an empty folder on the cache's file system, and remove it afterwards; leftovers of the same unit go first.
+        """Yield an empty folder on the cache's file system, and remove it afterwards; leftovers of the unit go first.
 
         The caller holds the unit's lock.
         """
@@ -272,11 +265,20 @@ def sha256_of(path: Path) -> str:
 def remove_tree(folder: Path) -> None:
     """Remove `folder` with everything in it, read-only folders included; nothing happens when it is not there."""
     for parent, names, _files in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
+        for path in (Path(parent, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def size_of_tree(folder: Path) -> int:
+    """Return the bytes that the files below `folder` hold; 0 when it is not there."""
+    total = 0
+    for parent, _folders, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).lstat().st_size
+    return total
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -285,10 +287,28 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+class _Match(Enum):
+    """How a file compares with its fact, without reading it; MOVED is the same but for the modification time."""
+
+    SAME = "same"
+    MOVED = "moved"
+    DIFFERENT = "different"
+
+
+def _compare(path: Path, fact: FileFact) -> _Match:
+    try:
+        status = path.stat()
+    except OSError:
+        return _Match.DIFFERENT
+    if status.st_size != fact.size_bytes or not status.st_mode & stat.S_IXUSR:
+        return _Match.DIFFERENT
+    return _Match.SAME if status.st_mtime_ns == fact.mtime_ns else _Match.MOVED
 
 
 def _holder(descriptor: int) -> str:
@@ -307,7 +327,7 @@ def _sync(folder: Path) -> None:
 def _write_stamp(folder: Path, unit: Unit, *, made_by: str, made_at: str) -> None:
     files: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.name == STAMP and path.parent == folder or not path.is_file():
+        if path == folder / STAMP or not path.is_file():
             continue
         status = path.stat()
         files[path.relative_to(folder).as_posix()] = {

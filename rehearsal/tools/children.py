@@ -1,7 +1,7 @@
 """The processes this package starts: each in a group of its own, all ended when we are, however we end.
 
-`setpriv --pdeathsig` lets the kernel end a child whose parent was killed; where there is no setpriv, an orphan finishes its
-piece of work and stops.
+`setpriv --pdeathsig` lets the kernel end a child whose parent was killed; where there is no setpriv, an orphan
+finishes its piece of work and stops.
 """
 
 import os

@@ -63,9 +63,9 @@ def build(names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def verify(*, names: tuple[str, ...], as_json: bool) -> None:
-    """Compare every file of our own copies with the SHA-256 taken when it was made; a damaged copy is made again on next use.
+    """Compare every file of our own copies with the SHA-256 taken when it was made.
 
-    Exit 1 when one was damaged.
+    Exit 1 when one was damaged; it is made again when it is needed next.
     """
     cache = Cache.locate(os.environ)
     checks = tuple(_check(unit, cache) for unit in select(names or None))

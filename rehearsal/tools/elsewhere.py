@@ -1,6 +1,7 @@
 """Programs that are there already, in KUBEBUILDER_ASSETS or on PATH: their versions, asked once and remembered.
 
-A program's answer is kept with its size and modification time in the cache's `.found.json`, so that asking again starts no process.
+A program's answer is kept with its size and modification time in the cache's `.found.json`, so that asking again starts
+no process.
 """
 
 import json
@@ -22,7 +23,10 @@ _ANSWER_WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A program found elsewhere for a unit. `version` is its own word, None when it gave none; `refusal` says why it does not fit."""
+    """A program found elsewhere for a unit.
+
+    `version` is its own word, None when it gave none; `refusal` says why it does not fit, None when it does.
+    """
 
     program: Path
     version: str | None
@@ -38,7 +42,7 @@ class Elsewhere:
     _known: dict[str, Any] | None = field(default=None, init=False)
 
     def assets(self, unit: Unit) -> Candidate | None:
-        """Return the unit's program in KUBEBUILDER_ASSETS, or None where that is unset, not meant for it, or has none."""
+        """Return the unit's program in KUBEBUILDER_ASSETS; None where that is unset, not meant for it, or has none."""
         folder = self.environment.get("KUBEBUILDER_ASSETS", "")
         if unit.found is None or not unit.found.assets or not folder:
             return None

@@ -3,15 +3,15 @@
 The tree:
 
     ToolsError                 exit code 3, a stable `code`, a `remedy` in one line
-    ├── UnknownTool            a name that no unit of the catalogue provides; exit code 2
-    ├── PlatformUnsupported    not Linux, or a machine for which a wheel does not exist
-    ├── CacheUnusable          the user cache cannot be made, written or locked
-    ├── NoSpace                not enough room for what is still to be made
-    ├── DownloadFailed         a package index or module proxy was not reached, or lacks the file
-    ├── ChecksumMismatch       bytes that are not the pinned ones
-    ├── ArchiveDamaged         a wheel without the programs that the catalogue expects in it
-    ├── GoUnavailable          no Go that is new enough, and none could be had
-    └── BuildFailed            `go build` ended with an error
+    ├── UnknownToolError            a name that no unit of the catalogue provides; exit code 2
+    ├── PlatformUnsupportedError    not Linux, or a machine for which a wheel does not exist
+    ├── CacheUnusableError          the user cache cannot be made, written or locked
+    ├── NoSpaceError                not enough room for what is still to be made
+    ├── DownloadFailedError         a package index or module proxy was not reached, or lacks the file
+    ├── ChecksumMismatchError       bytes that are not the pinned ones
+    ├── ArchiveDamagedError         a wheel without the programs that the catalogue expects in it
+    ├── GoUnavailableError          no Go that is new enough, and none could be had
+    └── BuildFailedError            `go build` ended with an error
 
 They are click exceptions, so that every command shows one message and no traceback.
 """
@@ -39,56 +39,56 @@ class ToolsError(click.ClickException):
         return self.format_message()
 
 
-class UnknownTool(ToolsError):
+class UnknownToolError(ToolsError):
     """A program or unit was asked for that the catalogue does not know."""
 
     exit_code = 2
     code = "tools.unknown"
 
 
-class PlatformUnsupported(ToolsError):
+class PlatformUnsupportedError(ToolsError):
     """The machine is of a kind for which a part does not exist."""
 
     code = "tools.platform"
 
 
-class CacheUnusable(ToolsError):
+class CacheUnusableError(ToolsError):
     """The cache folder cannot be made, written or locked."""
 
     code = "tools.cache"
 
 
-class NoSpace(ToolsError):
+class NoSpaceError(ToolsError):
     """The file system of the cache has too little room."""
 
     code = "tools.space"
 
 
-class DownloadFailed(ToolsError):
+class DownloadFailedError(ToolsError):
     """A package index or module proxy was not reached, or does not have the file."""
 
     code = "tools.download"
 
 
-class ChecksumMismatch(ToolsError):
+class ChecksumMismatchError(ToolsError):
     """What was fetched is not what the lock file pins."""
 
     code = "tools.checksum"
 
 
-class ArchiveDamaged(ToolsError):
+class ArchiveDamagedError(ToolsError):
     """An archive does not hold what the catalogue expects in it."""
 
     code = "tools.archive"
 
 
-class GoUnavailable(ToolsError):
+class GoUnavailableError(ToolsError):
     """There is no Go toolchain that is new enough."""
 
     code = "tools.go"
 
 
-class BuildFailed(ToolsError):
+class BuildFailedError(ToolsError):
     """A compilation ended with an error; the message carries its last lines and the path of its log."""
 
     code = "tools.build"

@@ -1,6 +1,7 @@
 """Which versions of a program found elsewhere may stand in for ours: parsing and comparing, no processes.
 
-A version is a tuple of ints, most significant first. A rule names the first version that fits and the first that no longer does.
+A version is a tuple of ints, most significant first. A rule names the first version that fits and the first that no
+longer does.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Units that are compiled: finding a Go that is new enough, and one `go build` for the programs of a module.
 
-The versions come from our go.mod and the checksums from our go.sum (`-mod=readonly`); the user's GOPROXY, GOFLAGS, GONOSUMDB and
-the like stay as they are. Compiler and module caches are our own, below the cache's work folder: an interrupted
-build goes on where it stopped, and they are removed once nothing is left to build.
+The versions come from our go.mod and the checksums from our go.sum (`-mod=readonly`); the user's GOPROXY, GOFLAGS,
+GONOSUMDB and the like stay as they are. Compiler and module caches are our own, below the cache's work folder: an
+interrupted build goes on where it stopped, and they are removed once nothing is left to build.
 """
 
 import os
@@ -15,10 +15,17 @@ from pathlib import Path
 from rehearsal.tools.cache import Cache
 from rehearsal.tools.catalogue import GO_MODULES, GoSource, Unit
 from rehearsal.tools.children import Children
-from rehearsal.tools.errors import BuildFailed, DownloadFailed, NoSpace
+from rehearsal.tools.errors import (
+    BuildFailedError,
+    ChecksumMismatchError,
+    DownloadFailedError,
+    NoSpaceError,
+    ToolsError,
+)
 from rehearsal.tools.fit import Version, format_version, parse_version
 
 _TAIL_LINES = 12
+_COMPILING_SHARE = 0.75
 _PACKAGE = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*")
 _UNREACHED = (
     "dial tcp",
@@ -77,7 +84,7 @@ def probe_go(command: Path, environment: Mapping[str, str], *, children: Childre
 
 
 def build_environment(environment: Mapping[str, str], *, work: Path, go: Go) -> dict[str, str]:
-    """Return the environment of a build: the user's settings, our caches, this machine's own platform, no other toolchain."""
+    """Return a build's environment: the user's settings, our caches, this machine's platform, no other toolchain."""
     dropped = {"GOOS", "GOARCH", "GOROOT", "GOBIN", "GOEXPERIMENT", "GODEBUG"}
     result = {name: value for name, value in environment.items() if name not in dropped}
     if go.origin == "PATH" and "GOROOT" in environment:
@@ -107,7 +114,7 @@ def make_with_go(
     """Build and publish `units`, all of one module. The caller holds the lock for builds, `lock` being its descriptor.
 
     Raises:
-        BuildFailed, DownloadFailed, NoSpace: as their names say.
+        BuildFailedError, DownloadFailedError, NoSpaceError: as their names say.
     """
     sources = [unit.source for unit in units if isinstance(unit.source, GoSource)]
     first = sources[0]
@@ -185,44 +192,47 @@ class _Count:
     seen: set[str] | None = None
     fetched: int = 0
 
+    @property
+    def fraction(self) -> float:
+        """Return how much of the build is done, 0 to 1: the last and largest packages and linking take a while."""
+        return _COMPILING_SHARE * min(len(self.seen or ()) / self.expected, 1.0)
+
     def saw(self, text: str) -> bool:
         """Take up a line of `go build -v`; say whether it names a package that was compiled."""
         if self.seen is None:
             self.seen = set(self.compiled.read_text(encoding="utf-8").split())
         if text.startswith("go: downloading "):
             self.fetched += 1
-            self.advance(len(self.seen) / self.expected, f"{self.fetched} modules downloaded")
+            self.advance(self.fraction, f"{self.fetched} modules downloaded")
             return False
         if not _PACKAGE.fullmatch(text):
             return False
         self.seen.add(text)
-        self.advance(
-            len(self.seen) / self.expected,
-            f"{len(self.seen)} of about {max(self.expected, len(self.seen))} packages compiled",
-        )
+        count = len(self.seen)
+        self.advance(self.fraction, f"{count} of about {max(self.expected, count)} packages compiled")
         return True
 
 
-def explain_go(output: str, *, module: str, log: Path) -> BuildFailed | DownloadFailed | NoSpace:
+def explain_go(output: str, *, module: str, log: Path) -> ToolsError:
     """Return the error that the `output` of a failed `go build` tells of."""
     lines = [line for line in output.strip().splitlines() if not _PACKAGE.fullmatch(line)]
     told = [line for line in lines if not line.startswith("go: downloading ")][-_TAIL_LINES:]
     tail = "\n".join(f"    {line}" for line in told)
     if "no space left on device" in output:
-        return NoSpace(
+        return NoSpaceError(
             f"no space left while building {module}\n{tail}\n  log: {log}",
-            remedy="make room, or set XDG_CACHE_HOME to a folder on a larger disk, then run it again: it goes on where it stopped",
+            remedy="make room, or set XDG_CACHE_HOME to a folder on a larger disk, then run it again",
         )
     if "SECURITY ERROR" in output or "checksum mismatch" in output:
-        return DownloadFailed(
+        return ChecksumMismatchError(
             f"a module for {module} is not the one that go.sum pins\n{tail}\n  log: {log}",
             remedy="check the module proxy that GOPROXY names; nothing of it was used",
         )
     if any(sign in output for sign in _UNREACHED):
-        return DownloadFailed(
+        return DownloadFailedError(
             f"the modules of {module} could not be downloaded: the module proxy was not reached\n{tail}\n  log: {log}",
             remedy="check the network and GOPROXY, then run it again: it goes on where it stopped",
         )
-    return BuildFailed(
+    return BuildFailedError(
         f"building {module} failed\n{tail}\n  log: {log}", remedy="see the log; what was built before is kept"
     )

