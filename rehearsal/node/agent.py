@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 LEASE_RENEWAL_S = 10.0
 LEASE_S = 40
+LEASE_RETRY_S = 1.0
 STATUS_S = 300.0
 CLOSING_S = 2.0
 RETRY_S = 0.5
@@ -274,6 +275,7 @@ class Agent:
         name = self._settings.name
         collection = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node_uid}
+        failing = False
         while True:
             renewal = {"holderIdentity": name, "leaseDurationSeconds": LEASE_S}
             spec = renewal | {"renewTime": format_micro_time(datetime.now(UTC))}
@@ -287,9 +289,14 @@ class Agent:
                     body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
                     await api.create(collection, body)
             except ApiError as problem:
-                _log.warning("lease: %s", problem.message)
-                await asyncio.sleep(1.0)
+                if not failing:
+                    _log.warning("the lease is not renewed: %s", problem.message)
+                failing = True
+                await asyncio.sleep(LEASE_RETRY_S)
             else:
+                if failing:
+                    _log.info("the lease is renewed again")
+                failing = False
                 await asyncio.sleep(LEASE_RENEWAL_S)
 
 

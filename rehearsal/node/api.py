@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import logging
+import os
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ class Api:
                             raise _refusal(json.dumps(event["object"]).encode(), event["object"].get("code", 500))
                         yield event["type"], event["object"]
         except (aiohttp.ClientError, OSError, TimeoutError) as cause:
-            raise ApiError(f"watch of {path} broke: {cause!r}", status=0) from cause
+            raise ApiError(f"watch of {path} broke: {_words(cause)}", status=0) from cause
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -180,7 +181,7 @@ class Api:
                 if response.status >= 400:
                     raise _refusal(content, response.status)
         except (aiohttp.ClientError, OSError, TimeoutError) as cause:
-            raise ApiError(f"{verb} {path}: {cause!r}", status=0) from cause
+            raise ApiError(f"{verb} {path}: {_words(cause)}", status=0) from cause
         answer: Json = json.loads(content)
         return answer
 
@@ -250,6 +251,12 @@ class Informer:
         else:
             self._held[uid] = obj
             self._on_change(obj)
+
+
+def _words(cause: BaseException) -> str:
+    if isinstance(cause, aiohttp.ClientConnectorError) and cause.os_error.errno:
+        return f"cannot connect: {os.strerror(cause.os_error.errno)}"
+    return str(cause) or type(cause).__name__
 
 
 def _refusal(content: bytes, status: int) -> ApiError:

@@ -159,7 +159,7 @@ class ContainerRunner:
         return self.process.log if self.process is not None else None
 
     def log_path(self, *, previous: bool) -> Path | None:
-        """Return the log of the present run (between runs: of the last one), or of the run before; None if there is none."""
+        """Return the log of this run (between runs: of the last one), or of the run before; None if there is none."""
         run = self.restart_count
         if previous:
             if self._last_state is None or not self._last_state.container_id:
@@ -208,14 +208,21 @@ class ContainerRunner:
 
     def withdraw(self) -> None:
         """Take the container out of service: not ready from now on, whatever its probe would say."""
-        self._ready = False
+        if self.kind is not Kind.INIT:
+            self._ready = False
 
     def settle(self, state: State) -> None:
         """Set the state that a terminated pod's container is left in."""
         if state is self._last_state:
             self._last_state = None
         self._state = state
-        self._ready = self._started = False
+        self._started = False
+        self._ready = self.kind is Kind.INIT and isinstance(state, Terminated) and state.exit_code == 0
+
+    @property
+    def _is_ready_unasked(self) -> bool:
+        """Whether running is enough to be ready; an init container is ready once it has succeeded."""
+        return self.kind is not Kind.INIT and read_probe(self.spec, ProbeKind.READINESS) is None
 
     def _first_reason(self) -> str:
         return "PodInitializing" if self._frame.pod["spec"].get("initContainers") else "ContainerCreating"
@@ -323,7 +330,7 @@ class ContainerRunner:
         self.process = process
         started_at_s = time.monotonic()
         self._started = read_probe(self.spec, ProbeKind.STARTUP) is None
-        self._ready = self._started and read_probe(self.spec, ProbeKind.READINESS) is None
+        self._ready = self._started and self._is_ready_unasked
         if self._started:
             self.started.set()
         self._set(Running(started_at=datetime.now(UTC)))
@@ -339,7 +346,7 @@ class ContainerRunner:
         return self._finish(process, code)
 
     def _fail_to_start(self, problem: str) -> Terminated:
-        message = f"failed to create containerd task: failed to start the process: {problem}"
+        message = f"failed to start container process: {problem}"
         self._event("Warning", "Failed", f"Error: {message}")
         now = datetime.now(UTC)
         end = Terminated(
@@ -487,7 +494,7 @@ class ContainerRunner:
             if tally.verdict:
                 self._started = True
                 self.started.set()
-                self._ready = read_probe(self.spec, ProbeKind.READINESS) is None
+                self._ready = self._is_ready_unasked
                 self._frame.publish()
                 return True
             await self._kill_for(tally, process)

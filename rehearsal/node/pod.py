@@ -7,6 +7,7 @@ and a patch that says nothing new is not sent. The patch names the pod's uid, so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import signal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0
 MOUNT_RETRY_S = 5.0
+WITHDRAW_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -199,9 +201,12 @@ class PodRunner:
         """Take the pod out of service, then end it as its deletion asks."""
         for container in self.containers:
             container.withdraw()
-        self._dirty.set()
         if self._gone.is_set():
             self.signal_all(signal.SIGKILL)
+        # Out of service first, so that its endpoints go before it does; an absent API server holds nothing up.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WITHDRAW_S):
+                await self._flush()
         await self._stop_all(self._grace_s)
         self._settle()
 

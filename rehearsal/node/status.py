@@ -183,7 +183,7 @@ def quality_of_service(pod: Json) -> str:
 
 
 def lose(view: ContainerView) -> State:
-    """Return a container's state in a pod that ended: when it was waiting, its last end, or one that kubelet invents."""
+    """Return a container's state in a pod that ended; one that waited gets its last end, or one kubelet invents."""
     if not isinstance(view.state, Waiting):
         return view.state
     if view.last_state is not None:
