@@ -106,7 +106,7 @@ def audit_pdf(events: Sequence[Event], *, namespace: str, release: str, since: d
                 (what, str(len(found)), instants.rfc3339(found[0].time), instants.rfc3339(found[-1].time))
                 for what, found in _by_kind(events).items()
             ),
-            widths=(0.34, 0.12, 0.27, 0.27),
+            widths=(0.3, 0.1, 0.3, 0.3),
         )
     ]
     for what, found in _by_kind(events).items():
@@ -120,7 +120,7 @@ def audit_pdf(events: Sequence[Event], *, namespace: str, release: str, since: d
                 text=text,
                 columns=("time", "subject", "detail"),
                 rows=tuple((instants.rfc3339(event.time), event.subject, event.detail) for event in listed),
-                widths=(0.24, 0.26, 0.5),
+                widths=(0.28, 0.28, 0.44),
             )
         )
     facts = (

@@ -16,9 +16,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rehearsal.platform.stella import deployment, instants, outputs
+from rehearsal.platform.stella import compatibility, deployment, instants, outputs
 from rehearsal.platform.stella.errors import StellaError
-from rehearsal.platform.stella.releases import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,7 +72,7 @@ def export(path: Path, cluster: Cluster | None, namespace: str, checks: Iterable
     """Write the archive; `cluster` is None when not even a kubeconfig could be read."""
     collection = _Collection()
     collection.add("checks.json", [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks])
-    versions = {"stella": CLIENT, "created": instants.rfc3339(instants.now()), "namespace": namespace}
+    versions = {"stella": compatibility.CLIENT, "created": instants.rfc3339(instants.now()), "namespace": namespace}
     secrets: list[dict[str, Any]] = []
     if cluster is not None:
         try:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from rehearsal.platform.core import migrations
 from rehearsal.platform.stella import compatibility, deployment
 from rehearsal.platform.stella.answers import Answer, Table
 from rehearsal.platform.stella.cluster import Cluster
 from rehearsal.platform.stella.errors import NotFoundError, UnreachableError
-
-CLIENT = migrations.RELEASES[-1]
 
 
 def version(namespace: str) -> Answer:
@@ -22,10 +19,14 @@ def version(namespace: str) -> Answer:
     server = _server(cluster, found)
     return Answer(
         ok=True,
-        facts={"client": CLIENT, "server": server, "image": image, "namespace": namespace},
+        facts={"client": compatibility.CLIENT, "server": server, "image": image, "namespace": namespace},
         summary=f"{found.release_name} in {namespace} runs {server}",
         tables=(
-            Table(title="Version", columns=("", ""), rows=(("client", CLIENT), ("server", server), ("image", image))),
+            Table(
+                title="Version",
+                columns=("part", "runs"),
+                rows=(("client", compatibility.CLIENT), ("server", server), ("image", image)),
+            ),
         ),
     )
 

@@ -33,7 +33,7 @@ def print_answer(answer: Answer) -> None:
         for row in table.rows:
             shown.add_row(*(_cell(value) for value in row))
         console.print(shown)
-    console.print(Text.assemble(_cell(answer.ok), " ", answer.summary))
+    console.print(Text.assemble(_cell(answer.ok), " ", answer.summary), soft_wrap=True)
 
 
 def print_error(error: StellaError) -> None:

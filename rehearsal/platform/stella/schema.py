@@ -14,7 +14,6 @@ from rehearsal.platform.stella import compatibility, database, deployment, insta
 from rehearsal.platform.stella.answers import Answer, Table
 from rehearsal.platform.stella.cluster import Cluster
 from rehearsal.platform.stella.errors import RefusedError
-from rehearsal.platform.stella.releases import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,7 @@ def status(namespace: str) -> Answer:
     settings = deployment.find(Cluster.from_kubeconfig(), namespace).settings
     with database.connect(settings.database_url) as connection:
         try:
-            states = migrations.status(connection, CLIENT)
+            states = migrations.status(connection, compatibility.CLIENT)
         except migrations.MigrationError as cause:
             raise _refused(cause) from cause
     listed = [
