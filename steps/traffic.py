@@ -116,7 +116,7 @@ def load_agrees(upgrade: Upgrade, load: LoadRunner, metric: str) -> None:
 
 @when("the traffic is restored to blue", target_fixture="rollback_report")
 def traffic_restored(site: Site, upgrade: Upgrade) -> RollbackReport:
-    return rollback.restore_blue(upgrade, site, trigger=upgrade.failure)
+    return rollback.restore_blue(upgrade, site, trigger=traffic.why_back(upgrade))
 
 
 @then("every sampled request is served by blue within the policy's bound")

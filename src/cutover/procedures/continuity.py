@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.evidence import agreement, diff, snapshot, trust, verify
 from cutover.evidence.errors import EvidenceError
-from cutover.procedures import sources
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
@@ -71,12 +70,12 @@ def _take(site: Site, upgrade: Upgrade, name: str) -> Snapshot:
     with upgrade.journal.action("snapshot", folder=name) as done:
         # The rows are read from one moment; the log is asked afterwards, so that it covers every row.
         manifest = snapshot.take(
-            sources.rows(site.database),
-            sources.Contents(site.store),
+            site.database.evidence_rows(),
+            site.contents,
             folder,
             watermark=upgrade.clock.now(),
             trust=trust.load(upgrade.target.evidence.trust_root),
-            checkpoint=sources.StoredLog(site.log).checkpoint(),
+            checkpoint=site.log.checkpoint(),
             progress=progress,
         )
         done(items=manifest.items, digest=manifest.digest, findings=manifest.findings_total)
@@ -290,12 +289,11 @@ def guarantee(site: Site, upgrade: Upgrade, clause: str) -> Guarantee:
         case "E.2":
             found = verify.sboms(before, after)
         case "E.3":
-            tree = sources.StoredTree(site.database)
-            found = verify.tree(before, after, trust=root, source=tree, new_schema=NEW_LEAF_SCHEMA)
+            found = verify.tree(before, after, trust=root, source=site.database, new_schema=NEW_LEAF_SCHEMA)
         case "E.4":
             found = verify.attestations(before, after, trust=root)
         case _:
-            found = verify.log(before, after, trust=root, source=sources.StoredLog(site.log))
+            found = verify.log(before, after, trust=root, source=site.log)
     upgrade.path("evidence", f"{clause}.json").write_text(
         json.dumps(
             {
@@ -322,7 +320,7 @@ def require_guarantee(found: Guarantee) -> None:
 def require_cross_reference(site: Site, upgrade: Upgrade) -> None:
     """Demand that a cross-reference covers at least the baseline; that its roots recompute is part of E.3's verification."""
     before, _ = snapshots(upgrade)
-    sizes = [one.size for one in sources.StoredTree(site.database).cross_references() if one.new_schema == NEW_LEAF_SCHEMA]
+    sizes = [one.size for one in site.database.cross_references() if one.new_schema == NEW_LEAF_SCHEMA]
     expect(
         any(size >= before.manifest.watermark.leaves for size in sizes),
         "no cross-reference binds the baseline's tree to the new leaf schema",

@@ -148,6 +148,14 @@ def require_markers(site: Site, load: LoadRunner) -> None:
     )
 
 
+def why_back(upgrade: Upgrade) -> str:
+    """Say which clause made the rollback necessary, from the journal."""
+    for entry in reversed(upgrade.journal.entries()):
+        if entry.event == "clause_finished" and entry.data.get("result") not in {Result.PASS, Result.NOT_RUN}:
+            return f"{entry.clause}: {entry.data.get('reason', '')}"
+    return "asked for"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateHistory:
     """A fresh measurement of one metric, and the worst verdict of the cutover so far."""

@@ -8,7 +8,7 @@ from cutover.errors import ClauseFailed
 from cutover.evidence.sources import ContentMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from cutover.site.store import Store
 
@@ -20,12 +20,14 @@ class Contents:
         """Read from this store's bucket."""
         self._store = store
 
-    def open(self, key: str) -> Iterable[bytes]:
-        """Return an object's bytes in chunks.
+    def open(self, key: str) -> Iterator[bytes]:
+        """Yield an object's bytes in chunks.
 
         Raises: ContentMissing when the store has no such object; CouldNotMeasure when it cannot be read.
         """
         try:
-            return self._store.open(key)
+            yield from self._store.open(key)
         except ClauseFailed as error:
+            if error.code != "object-absent":
+                raise
             raise ContentMissing(key) from error
