@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from cutover.evidence._json import parse_object
 from cutover.evidence._table import HashTable, RootCursor
 from cutover.evidence.errors import EvidenceError, Finding
-from cutover.evidence.leaves import SCHEMAS, leaf_hash
+from cutover.evidence.leaves import SCHEMAS, leaf_hash, timestamp
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from cutover.evidence.diff import Diff
@@ -88,21 +89,22 @@ def compare_digests(ours: Snapshot, theirs: Mapping[str, object]) -> list[Findin
     return found
 
 
-def compare_attestations(ours: Snapshot, theirs: Mapping[str, object], *, since: str) -> list[Finding]:
+def compare_attestations(ours: Snapshot, theirs: Mapping[str, object], *, since: datetime) -> list[Finding]:
     """Compare with the answer of `stella attest verify-all --since`: which attestations are not valid (E.7).
 
-    `since` is RFC 3339 in UTC, as given to the command.
+    `since` is the instant given to the command.
 
     Raises:
         EvidenceError: `report-malformed`; `snapshot-altered`, `snapshot-malformed`.
 
     """
     named = theirs.get("invalid")
-    if not isinstance(named, list):
-        raise EvidenceError(_CODE, "the platform's report", expected="invalid: a list", actual=named)
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise EvidenceError(_CODE, "the platform's report", expected="invalid: a list of ids", actual=named)
+    start = timestamp(since)
     invalid, count, found = set(named), 0, list[Finding]()
     for line in ours.lines():
-        if line.kind != "attestation" or line.created < since:
+        if line.kind != "attestation" or line.created < start:
             continue
         count += 1
         if (not line.signer_key_ids) != (line.id in invalid):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cutover.evidence._json import parse_object
+from cutover.evidence._json import from_base64, parse_object
 from cutover.evidence.errors import EvidenceError
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ BlobSource = Callable[[str], Iterable[bytes] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What a manifest says of a blob: media type, `algorithm:hex` digest, size in bytes."""
+    """What a manifest says of a blob: media type, `algorithm:hex` digest, size in bytes; `data` if it embeds it."""
 
     media_type: str
     digest: str
     size_bytes: int
+    data: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +185,12 @@ def _descriptor(value: object, item: str) -> Descriptor:
     _demand_digest(digest, item)
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise EvidenceError(code, item, expected="a size in bytes", actual=size)
-    return Descriptor(media_type=media_type, digest=digest, size_bytes=size)
+    embedded = value.get("data")
+    data = None if embedded is None else from_base64(embedded, code=code, item=item)
+    descriptor = Descriptor(media_type=media_type, digest=digest, size_bytes=size, data=data)
+    if data is not None:  # "Descriptors", data: it must match digest and size
+        _verify_blob((data,), descriptor, f"{item}, data of {digest}")
+    return descriptor
 
 
 def _demand_digest(digest: object, item: str) -> None:
