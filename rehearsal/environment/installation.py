@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rehearsal.environment.layout import Place
 
 _PUBLIC_BOUND_S = 90.0
+_OK = 200
 
 
 def contents(scene: parts.Scene, *, bare: bool) -> tuple[list[parts.Part], list[parts.Job]]:
@@ -35,7 +36,9 @@ def contents(scene: parts.Scene, *, bare: bool) -> tuple[list[parts.Part], list[
         stores = ("postgres", "valkey-blue", "store")
         jobs += [
             parts.Job(name="blue", work=lambda: _install_blue(scene), after=("namespace", *stores)),
-            parts.Job(name="public", work=_wait_for_public, after=("blue", "ingress", "services", "node")),
+            parts.Job(
+                name="serving", work=lambda: _wait_for_blue(scene.place), after=("blue", "ingress", "services", "node")
+            ),
         ]
     return started, jobs
 
@@ -80,14 +83,23 @@ def _install_blue(scene: parts.Scene) -> None:
             "--set",
             f"image.tag={layout.RELEASE_FROM}",
         ),
-        parts.operator_environment(place),
+        {**parts.operator_environment(place), "KUBECONFIG": str(place.kubeconfig)},
     )
 
 
-def _wait_for_public() -> None:
+def _wait_for_blue(place: Place) -> None:
+    """Wait until every pod of blue is available and the public host answers."""
     deadline = time.monotonic() + _PUBLIC_BOUND_S
     url = f"http://{layout.PUBLIC_HOST}/readyz"
-    while (status := probes.http_status(url)) != 200:
-        if time.monotonic() > deadline:
-            raise PartFailed(f"blue does not serve on the public host: {url} answers {status or 'nothing'}")
-        time.sleep(0.05)
+    with ApiClient(place) as api:
+        while not (_available(api) and probes.http_status(url) == _OK):
+            if time.monotonic() > deadline:
+                raise PartFailed(
+                    f"blue does not serve on the public host: {url} answers {probes.http_status(url) or 'not'}"
+                )
+            time.sleep(0.05)
+
+
+def _available(api: ApiClient) -> bool:
+    items = api.get(f"/apis/apps/v1/namespaces/{layout.BLUE_NAMESPACE}/deployments")["items"]
+    return all(item.get("status", {}).get("availableReplicas", 0) >= item["spec"]["replicas"] for item in items)

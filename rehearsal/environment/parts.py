@@ -127,7 +127,7 @@ def control_plane(scene: Scene) -> list[Part]:
                 f"--cluster-signing-cert-file={place.pki('ca.crt')}",
                 f"--cluster-signing-key-file={place.pki('ca.key')}",
                 f"--service-account-private-key-file={place.pki('accounts.key')}",
-                "--use-service-account-credentials=false",
+                "--use-service-account-credentials=true",
                 "--kube-api-qps=200",
                 "--kube-api-burst=400",
                 "--profiling=false",
