@@ -113,8 +113,8 @@ class Agent:
                 session=session,
                 allocate_ip=self._allocate_ip,
             )
-            await stack.enter_async_context(serve(self, settings.node_ip, settings.state))
             node_object = await _until_it_works(lambda: self._register(node), "register the node")
+            await stack.enter_async_context(serve(self, settings.node_ip, settings.state))
             events.about_node("Normal", "Starting", "Starting kubelet.")
             informer = Informer(
                 api,
