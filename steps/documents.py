@@ -79,4 +79,9 @@ def archive_equal(archived: Archived) -> None:
 @then("the archive says whether it is locked against deletion")
 def archive_lock(upgrade: Upgrade, archived: Archived) -> None:
     upgrade.journal.write("observation", what="archive lock", locked=archived.locked, detail=archived.lock_detail)
-    expect(bool(archived.lock_detail), "the archive does not say whether it is locked", seen="no answer", code="lock-unknown")
+    expect(
+        bool(archived.lock_detail),
+        "the archive does not say whether it is locked",
+        seen="no answer",
+        code="lock-unknown",
+    )

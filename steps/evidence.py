@@ -1,4 +1,4 @@
-"""Steps about evidence: baseline, continuity, the five guarantees, agreement with the platform (1.1c, 1.3e, 4.1a, E.1 to E.7)."""
+"""Steps about evidence: baseline, continuity, the five guarantees, agreement (1.1c, 1.3e, 4.1a, E.1 to E.7)."""
 
 from __future__ import annotations
 

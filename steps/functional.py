@@ -57,7 +57,7 @@ def platform_verdict(verdicts: BundleVerdicts) -> None:
     expect(
         verdicts.platform_accepts and not verdicts.platform_accepts_tampered,
         "the platform's verification does not tell a good bundle from a forged one",
-        seen=f"accepts the bundle: {verdicts.platform_accepts}, accepts the forgery: {verdicts.platform_accepts_tampered}",
+        seen=f"accepts the bundle: {verdicts.platform_accepts}, the forgery: {verdicts.platform_accepts_tampered}",
         do="do not rely on the platform's verification; the harness's own decides",
         code="platform-verification-wrong",
     )

@@ -1,4 +1,4 @@
-"""Steps about namespaces, databases, caches, store and balancer (P.1 to P.5, and P.2 to P.4 again on the running green)."""
+"""Steps about namespaces, databases, caches, store and balancer (P.1 to P.5)."""
 
 from __future__ import annotations
 

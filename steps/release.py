@@ -149,7 +149,7 @@ def images_have_digest(installed: Installed) -> None:
     expect(
         len(installed.digests) == 1 and installed.unidentified == 0,
         "green's pods do not all run one identified image",
-        seen=f"digests {', '.join(sorted(installed.digests)) or 'none'}; {installed.unidentified} containers without one",
+        seen=f"digests {', '.join(sorted(installed.digests)) or 'none'}; {installed.unidentified} without one",
         do="pin the image by digest and deploy again",
         code="image-digest-differs",
     )
@@ -161,7 +161,7 @@ def category_a_run(site: Site, upgrade: Upgrade) -> MigrationRun:
 
 
 @then("no migration of category B is applied")
-def no_category_b(upgrade: Upgrade, migration_run: MigrationRun) -> None:
+def no_category_b(migration_run: MigrationRun) -> None:
     expect(
         not migration_run.category_b_applied,
         "a category B migration was applied before the cutover",

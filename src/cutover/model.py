@@ -101,6 +101,10 @@ class Roles:
     green: Environment
     """Where the new release goes."""
 
+    def playing(self, role: str) -> Environment:
+        """Return the environment that plays `blue` or `green` in this upgrade. Raises KeyError."""
+        return {"blue": self.blue, "green": self.green}[role]
+
     def named(self, name: str) -> Environment:
         """Return the environment whose own name is `name`. Raises KeyError."""
         for environment in (self.blue, self.green):

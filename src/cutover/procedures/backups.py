@@ -1,6 +1,7 @@
 """Backups that are proven by restoring them (1.2a to 1.2d, 1.3d, F.11).
 
-Invariants: a backup counts only after its restored copy was compared with the original; a Secret never reaches the disk in plain text; what a
+Invariants: a backup counts only after its restored copy was compared with the original; a Secret never reaches the
+disk in plain text; what a
 proof creates (scratch database, scratch namespace) it removes, whether it succeeds or not.
 """
 

@@ -1,6 +1,7 @@
-"""Evidence continuity (1.1c, 1.2b, 1.3e, 4.1a, E.1 to E.7, F.8): our own snapshots, our own verdict, and the platform's beside it.
+"""Evidence continuity (1.1c, 1.2b, 1.3e, 4.1a, E.1 to E.7, F.8): our own snapshots and verdict, the platform's beside.
 
-Invariants: a verdict is recomputed from contents, rows and log entries, never taken over; items made after the baseline are accounted for by
+Invariants: a verdict is recomputed from contents, rows and log entries, never taken over; items made after the
+baseline are accounted for by
 its watermark; a disagreement with the platform is a failure of its own, whichever of the two is right.
 """
 
@@ -10,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cutover.clock import parse_rfc3339
 from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.evidence import agreement, diff, snapshot, trust, verify
 from cutover.evidence.errors import EvidenceError
@@ -318,7 +320,7 @@ def require_guarantee(found: Guarantee) -> None:
 
 
 def require_cross_reference(site: Site, upgrade: Upgrade) -> None:
-    """Demand that a cross-reference covers at least the baseline; that its roots recompute is part of E.3's verification."""
+    """Demand that a cross-reference covers at least the baseline; E.3's verification recomputes its roots."""
     before, _ = snapshots(upgrade)
     sizes = [one.size for one in site.database.cross_references() if one.new_schema == NEW_LEAF_SCHEMA]
     expect(
@@ -332,7 +334,7 @@ def require_cross_reference(site: Site, upgrade: Upgrade) -> None:
 
 
 def require_log_grew(upgrade: Upgrade) -> None:
-    """Demand both checkpoints, the second not smaller than the first; their consistency is part of E.5's verification."""
+    """Demand both checkpoints, the second not smaller than the first; E.5's verification proves them consistent."""
     before, after = (one.manifest.checkpoint for one in snapshots(upgrade))
     expect(
         before is not None and after is not None and before.size <= after.size,
@@ -372,14 +374,12 @@ def attestation_report(site: Site, upgrade: Upgrade) -> list[Finding]:
     answer = site.stella.call(
         "attest", "verify-all", "--since", since, namespace=upgrade.roles.green.namespace, check=False
     )
-    return _refusing(lambda: agreement.compare_attestations(after, answer, since=since))
+    return _refusing(lambda: agreement.compare_attestations(after, answer, since=parse_rfc3339(since)))
 
 
 def require_agreeing(findings: Sequence[Finding], what: str) -> None:
     """Demand that a comparison with one of the platform's reports found nothing."""
     _require_none(findings, f"the platform's {what} report does not agree with the harness")
-
-
 
 
 def _refusing(compare: Callable[[], list[Finding]]) -> list[Finding]:

@@ -1,6 +1,7 @@
 """Observation and decommission of blue (5.1, 5.2a, 5.2b, F.12, F.14, F.15).
 
-Invariants: a gap in what was watched is a gap, never a pass; nothing that still routes, stores or is referenced is deleted.
+Invariants: a gap in what was watched is a gap, never a pass; nothing that still routes, stores or is referenced is
+deleted.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def clean_namespace(site: Site, upgrade: Upgrade) -> NamespaceUse:
     if in_use:
         upgrade.deviation(
             "F.12",
-            did=f"kept namespace {namespace}, which holds {', '.join(in_use)}, and proved that blue's workloads are gone",
+            did=f"kept namespace {namespace}, which holds {', '.join(in_use)}, and proved blue's workloads gone",
             instead_of="deleting the namespace",
             why="deleting it would delete the public route itself",
         )
@@ -168,7 +169,9 @@ def require_workloads_gone(site: Site, upgrade: Upgrade) -> None:
 
     def left() -> list[str]:
         deployments = [
-            item.name for item in site.cluster.deployments(blue.namespace) if item.labels.get(INSTANCE_LABEL) == blue.release
+            item.name
+            for item in site.cluster.deployments(blue.namespace)
+            if item.labels.get(INSTANCE_LABEL) == blue.release
         ]
         pods = site.cluster.list("Pod", blue.namespace, selector={INSTANCE_LABEL: blue.release})
         return [*deployments, *(pod["metadata"]["name"] for pod in pods)]

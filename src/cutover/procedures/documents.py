@@ -57,7 +57,7 @@ def update_current_version(upgrade: Upgrade) -> Change:
     text = (
         "# Current version\n\n"
         f"{target.upgrade.to_release}\n\n"
-        f"Upgraded from {target.upgrade.from_release} on {upgrade.clock.now():%Y-%m-%d} (upgrade record {upgrade.id}).\n"
+        f"Upgraded from {target.upgrade.from_release} on {upgrade.clock.now():%Y-%m-%d} (record {upgrade.id}).\n"
     )
     return _change(upgrade, target.documents.current_version, text)
 
@@ -69,7 +69,8 @@ def add_to_changelog(upgrade: Upgrade) -> Change:
     title, _, rest = before.partition("\n")
     entry = (
         f"## {target.upgrade.to_release} - {upgrade.clock.now():%Y-%m-%d}\n\n"
-        f"- Upgraded {target.name} from {target.upgrade.from_release}, {upgrade.strategy} cutover, record {upgrade.id}.\n"
+        f"- Upgraded {target.name} from {target.upgrade.from_release},"
+        f" {upgrade.strategy} cutover, record {upgrade.id}.\n"
     )
     return _change(upgrade, path, f"{title}\n\n{entry}\n{rest.lstrip()}")
 
@@ -141,7 +142,9 @@ def archive(site: Site, upgrade: Upgrade) -> Archived:
     expected: dict[str, str] = {}
     read_back: dict[str, str] = {}
     with upgrade.journal.action("archive artifacts", files=len(files)) as done:
-        for path, archived in site.store.archive_all(files, relative_to=upgrade.folder, prefix=f"upgrades/{upgrade.id}"):
+        for path, archived in site.store.archive_all(
+            files, relative_to=upgrade.folder, prefix=f"upgrades/{upgrade.id}"
+        ):
             name = str(path.relative_to(upgrade.folder))
             expected[name] = sha256_file(path)
             read_back[name] = archived

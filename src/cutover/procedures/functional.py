@@ -1,4 +1,4 @@
-"""Functional validation (4.2a to 4.2c): the platform's own tests, a scan that writes nothing, a forgery that is noticed."""
+"""Functional validation (4.2): the platform's own tests, a scan that writes nothing, a forgery that is noticed."""
 
 from __future__ import annotations
 
@@ -96,9 +96,12 @@ def verify_bundle(site: Site, upgrade: Upgrade) -> BundleVerdicts:
     tampered = upgrade.path("artifacts", "bundles", "tampered.tar.gz")
     tampered.write_bytes(_tamper(content))
     reasons: list[str] = []
-    ours = [_harness_accepts(data, upgrade.target.evidence.trust_root, reasons) for data in (content, tampered.read_bytes())]
+    ours = [
+        _harness_accepts(data, upgrade.target.evidence.trust_root, reasons) for data in (content, tampered.read_bytes())
+    ]
     theirs = [
-        bool(site.stella.call("attest", "verify", "--bundle", str(path), check=False)["ok"]) for path in (bundle, tampered)
+        bool(site.stella.call("attest", "verify", "--bundle", str(path), check=False)["ok"])
+        for path in (bundle, tampered)
     ]
     return BundleVerdicts(
         platform_accepts=theirs[0],
@@ -122,10 +125,7 @@ def _harness_accepts(bundle: bytes, trust_root: Path, reasons: list[str]) -> boo
 def _attestation(bundle: bytes) -> bytes:
     try:
         with tarfile.open(fileobj=io.BytesIO(bundle), mode="r:gz") as archive:
-            member = archive.extractfile(ATTESTATION)
-            if member is None:
-                raise KeyError(ATTESTATION)
-            return member.read()
+            return (archive.extractfile(ATTESTATION) or io.BytesIO()).read()
     except (KeyError, tarfile.TarError, OSError, EOFError) as error:
         raise CouldNotMeasure(
             "the test bundle holds no attestation",
@@ -136,10 +136,7 @@ def _attestation(bundle: bytes) -> bytes:
 
 
 def _tamper(bundle: bytes) -> bytes:
-    """Flip one bit of the attestation's payload and pack the bundle again: well-formed, but no longer what was signed."""
-
-
-
+    """Change one digit that was signed and pack the bundle again: well-formed, but another statement."""
     envelope = json.loads(_attestation(bundle))
     payload = bytearray(base64.b64decode(envelope["payload"]))
     position = payload.index(b"sha256") + len(b'sha256":"') + 1

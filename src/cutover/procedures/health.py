@@ -76,7 +76,7 @@ def require_examination_good(site: Site, environment: Environment, examination: 
 
 
 def require_available(site: Site, environment: Environment) -> None:
-    """Demand that every deployment of a colour is available and every pod ready, as the cluster says (1.1a, 1.3a, 2.3a).
+    """Demand every deployment of a colour available and every pod ready, as the cluster says (1.1a, 1.3a, 2.3a).
 
     Raises:
         ClauseFailed: with the diagnosis of the colour.

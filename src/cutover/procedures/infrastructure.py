@@ -73,7 +73,8 @@ def namespaces(site: Site, blue: Environment, green: Environment) -> Namespaces:
 def database_identities(site: Site, blue: Environment, green: Environment) -> Identities:
     """Ask the server behind each colour's database address for its system identifier (P.2).
 
-    Blue's address is read from the Secret of its running release; green's from the values it will be installed with, or from its own Secret
+    Blue's address is read from the Secret of its running release; green's from the values it will be installed
+    with, or from its own Secret
     once it runs.
     """
     return Identities(

@@ -92,7 +92,7 @@ def require_window(upgrade: Upgrade, approval: Approval) -> None:
             code="outside-window",
             seen=f"now {now:%Y-%m-%d %H:%M} UTC",
             guide="1.3, maintenance window communicated",
-            do=f"wait for the window ({approval.window_start:%Y-%m-%d %H:%M} to {approval.window_end:%Y-%m-%d %H:%M} UTC), "
-            "or have another one approved in the policy",
+            do=f"wait for the window ({approval.window_start:%Y-%m-%d %H:%M} to {approval.window_end:%Y-%m-%d %H:%M}"
+            " UTC), or have another one approved in the policy",
             state="nothing was changed",
         )

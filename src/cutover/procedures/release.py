@@ -1,4 +1,4 @@
-"""Releases: what runs, what may be installed, the installation of green, and its migrations (P.6, P.7, 1.1b, 2.1, 2.2, F.1, F.13, F.16)."""
+"""Releases: what runs, what may be installed, green's installation and migrations (P.6, P.7, 1.1b, 2.1, 2.2, F.16)."""
 
 from __future__ import annotations
 
@@ -164,7 +164,8 @@ def migrations(site: Site, environment: Environment) -> Migrations:
 def install_green(site: Site, upgrade: Upgrade) -> Installed:
     """Install the new release as green and wait for it (2.1a).
 
-    Deviation F.1: `--install`, as there is no release to upgrade yet. Deviation F.13: where the chart does not migrate in an init step,
+    Deviation F.1: `--install`, as there is no release to upgrade yet. Deviation F.13: where the chart does not
+    migrate in an init step,
     category A runs before the installation, as green's readiness may wait for it.
     """
     green, tag = upgrade.roles.green, upgrade.target.upgrade.to_release
