@@ -6,14 +6,17 @@ import base64
 import copy
 import json
 import random
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 import rfc8785
 
-from cutover.evidence import trust, verify
+from cutover.evidence import checkpoint, trust, verify
+from cutover.evidence.errors import EvidenceError
 from cutover.evidence.sources import LogEntry
+from tests.evidence import reference
 from tests.evidence import world as site
 from tests.evidence.world import OTHER_LOG_KEY, STRANGER, TRUST, World, item
 
@@ -236,6 +239,10 @@ def fork(world: World) -> None:
     world.notes[:] = [site.sign_note(BASELINE, bytes(32))]
 
 
+def unknown_schema(world: World) -> None:
+    world.references[0] = replace(world.references[0], new_schema=3)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One way to tamper and exactly the findings it must have, as (clause, code, item)."""
@@ -323,6 +330,23 @@ CASES = (
         {("E.3", "crossref-missing", "leaf schema 2")},
     ),
     Case(
+        "a cross-reference to a schema nobody knows",
+        unknown_schema,
+        {("E.3", "schema-unknown", "leaf schema 3"), ("E.3", "crossref-missing", "leaf schema 2")},
+    ),
+    Case(
+        "a later row takes a leaf of the baseline",
+        row(13, leaf_index=1),
+        {
+            ("E.3", "leaf-duplicate", NEW_SBOM),
+            ("E.3", "leaf-missing", "leaf index 13"),
+            ("E.3", "leaf-unknown", "leaf index 13"),
+            ("E.3", "crossref-missing", "leaf schema 2"),
+        },
+    ),
+    Case("a later row takes an entry of the baseline", row(13, log_index=1), {("E.5", "log-entry-missing", NEW_SBOM)}),
+    Case("a later row names an entry nobody signed", row(13, log_index=99), {("E.5", "log-entry-missing", NEW_SBOM)}),
+    Case(
         "a bit of a log entry",
         entry_bit,
         {
@@ -378,6 +402,7 @@ def test_what_is_newer_than_the_snapshot_is_left_aside(world: World, baseline: P
     """The site goes on while it is read: later leaves, roots and entries belong to no finding (F.8)."""
     after = world.snapshot(tmp_path / "after")
     world.scan()
+    world.references.append(world.cross_reference(TOTAL + 4))
     report = verify.five_guarantees(baseline, after, trust=TRUST, tree_source=world, log_source=world, new_schema=2)
     assert named(report) == set()
 
@@ -397,6 +422,63 @@ def test_another_trust_root_is_refused(world: World, baseline: Path, tmp_path: P
     report = outcome(world, baseline, tmp_path, trust.parse(site.trust_file(STRANGER)))
     codes = {found.code for found in report.guarantees[3].findings}
     assert {"trust-root-changed", "signer-unknown"} <= codes
+
+
+def test_a_baseline_of_another_root_is_refused(world: World, baseline: Path, tmp_path: Path):
+    """The baseline's own manifest is recomputed, not believed."""
+    copied = tmp_path / "before"
+    shutil.copytree(baseline, copied)
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["roots"]["1"] = "0" * 64
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    assert named(outcome(world, copied, tmp_path)) == {("E.3", "root-mismatch", "the baseline's root")}
+
+
+def test_without_a_new_schema_no_cross_reference_is_asked_for(baseline: Path, tmp_path: Path):
+    """An upgrade within one leaf schema, and a tree whose new tables exist but hold nothing signed yet."""
+    world = World.of(SCANS_BEFORE + 1)
+    world.stored_leaves[2] = []
+    after = world.snapshot(tmp_path / "after")
+    report = verify.five_guarantees(baseline, after, trust=TRUST, tree_source=world, log_source=world)
+    assert report.holds, named(report)
+
+
+def test_after_the_contraction_the_new_schema_stands_alone(world: World, baseline: Path, tmp_path: Path):
+    """Category B drops the old leaves; roots, cross-reference and the new leaves still prove the baseline."""
+    del world.stored_leaves[1]
+    assert named(outcome(world, baseline, tmp_path)) == set()
+    world.stored_leaves[2][1] = replace(world.stored_leaves[2][1], leaf_hash=bytes(32))
+    assert named(outcome(world, baseline, tmp_path / "again")) == {("E.3", "leaf-changed", SBOM)}
+
+
+def test_findings_named_are_bounded_and_counted(
+    world: World, baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A site altered everywhere does not fill the memory, and hides nothing of its number."""
+    monkeypatch.setattr("cutover.evidence._findings.KEEP_FINDINGS", 3)
+    world.stored_leaves[1] = [replace(leaf, leaf_hash=bytes(32)) for leaf in world.stored_leaves[1]]
+    guarantee = outcome(world, baseline, tmp_path).guarantees[2]
+    assert (len(guarantee.findings), guarantee.findings_total) == (3, TOTAL)
+
+
+def test_a_report_is_kept_as_json(world: World, baseline: Path, tmp_path: Path):
+    content(1)(world)
+    kept = json.loads(json.dumps(outcome(world, baseline, tmp_path).as_json()))
+    assert kept["holds"] is False
+    assert [one["clause"] for one in kept["guarantees"] if not one["holds"]] == ["E.2"]
+    assert kept["guarantees"][1]["findings"][0]["item"] == SBOM
+    assert kept["diff"]["changed"] == 1
+
+
+def test_a_consistency_proof_of_the_log(world: World):
+    """Where the log gives a proof, its two checkpoints are compared without its entries."""
+    old, new = (checkpoint.verify(note, TRUST.log_verifier) for note in (world.notes[0], world.notes[-1]))
+    hashed = [site.sha256(b"\x00" + entry.data).digest() for entry in world.log_entries]
+    verify.verify_consistency(old, new, reference.consistency(old.size, hashed))
+    with pytest.raises(EvidenceError, match="proof-length"):
+        verify.verify_consistency(old, new, [])
+    with pytest.raises(EvidenceError, match="checkpoint-origin"):
+        verify.verify_consistency(old, replace(new, origin="another.log"), [])
 
 
 def test_an_empty_site_proves_nothing(tmp_path: Path):

@@ -36,7 +36,6 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "key-malformed": "write the key as the trust root's format asks: PEM, or name+hash+base64 for the log",
         "key-unsupported": "use an ECDSA P-256, Ed25519 or RSA (2048 bits or more) key",
         "trust-malformed": "restore trust.json from where the operator keeps it; never take it from the site",
-        "row-malformed": "read the row in the evidence table; a field is absent or out of its range",
         "report-malformed": "run the platform's command again; its report lacks fields of the contract",
         # Merkle trees
         "index-out-of-range": "ask for a proof of a leaf that the tree has",
@@ -59,7 +58,6 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "blob-missing": RESTORE,
         "row-changed": RESTORE_ROW,
         "row-missing": RESTORE_ROW,
-        "row-duplicate": INVESTIGATE,
         "rows-unordered": "read the rows ordered by id (collation C)",
         "evidence-empty": "check that the target names the right database: zero items prove nothing",
         # the evidence tree

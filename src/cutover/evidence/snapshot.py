@@ -333,10 +333,12 @@ class _Examiner:
         key = self._blob_key(digest) if self._blob_key is not None else None
         if key is None:
             return None
-        try:
-            return _chunks(self._contents.open(key))
+        try:  # a source may open lazily: only the first chunk tells whether the object is there
+            chunks = iter(_chunks(self._contents.open(key)))
+            first = next(chunks, b"")
         except ContentMissing:
             return None
+        return itertools.chain((first,), chunks)
 
 
 def verify_attestation(content: bytes, keys: dsse.KeyRing, *, item: str) -> dsse.Verified:

@@ -54,6 +54,7 @@ TITLES: Final[Mapping[str, str]] = {
     "E.5": "Log entries immutable",
 }
 
+_NOT_OF_CONTENTS: Final = frozenset({"leaf-duplicate", "leaf-missing"})
 _CONTENT_FIELDS: Final = frozenset({"sha256", "size_bytes", "signer_key_ids"})
 
 
@@ -196,9 +197,11 @@ def _contents(found: Findings, before: Snapshot, after: Snapshot, concerns: Call
             explained.add(line.id)
             found.take(finding)
     for one in after.findings():
+        if not one.kind:
+            continue  # of no item: tree and log judge it themselves
         # What content and row say of each other at one moment is explained by what they said before.
         is_explained = one.finding.code in {"content-mismatch", "size-mismatch"} and one.finding.item in explained
-        if one.kind and concerns(one.kind) and not is_explained:
+        if concerns(one.kind) and one.finding.code not in _NOT_OF_CONTENTS and not is_explained:
             found.take(one.finding)
 
 
