@@ -147,7 +147,7 @@ class LoadTotals:
     """Scans that were accepted; each is a write too."""
     seconds: float
     p99_ms: Mapping[str, float]
-    """By colour: the worst second of the window."""
+    """By colour: the median over the seconds of each second's p99."""
 
     @property
     def rps(self) -> float:

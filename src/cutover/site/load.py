@@ -12,6 +12,7 @@ import json
 import math
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -333,28 +334,23 @@ def seconds_between(seconds: Iterable[LoadSecond], since: datetime, until: datet
 
 
 def add_up(seconds: Iterable[LoadSecond]) -> LoadTotals:
-    """Add seconds up; the p99 of a colour is that of its worst second."""
+    """Add seconds up; the p99 of a colour is the median of its seconds' p99: one hiccup does not stand for all."""
+    found = list(seconds)
     colours: Counter[str] = Counter()
-    slowest: dict[str, float] = {}
-    attempted = failed = reads = writes = scans = number = 0
-    for number, second in enumerate(seconds, 1):  # noqa: B007 (the count is used after the loop)
-        attempted += second.attempted
-        failed += second.failed
-        reads += second.reads
-        writes += second.writes
-        scans += second.scans
+    p99s: dict[str, list[float]] = {}
+    for second in found:
         colours.update(second.by_colour)
         for colour, value in second.p99_ms.items():
-            slowest[colour] = max(value, slowest.get(colour, 0.0))
+            p99s.setdefault(colour, []).append(value)
     return LoadTotals(
-        attempted=attempted,
-        failed=failed,
+        attempted=sum(second.attempted for second in found),
+        failed=sum(second.failed for second in found),
         by_colour=dict(colours),
-        reads=reads,
-        writes=writes,
-        scans=scans,
-        seconds=float(number),
-        p99_ms=slowest,
+        reads=sum(second.reads for second in found),
+        writes=sum(second.writes for second in found),
+        scans=sum(second.scans for second in found),
+        seconds=float(len(found)),
+        p99_ms={colour: statistics.median(values) for colour, values in p99s.items()},
     )
 
 

@@ -252,7 +252,7 @@ class Operator:
         said = self._redactor.redact(_last_words(result))
         if timed_out:
             raise CouldNotMeasure(
-                f"`{shown}` did not finish within {deadline_s:g} s and was ended",
+                f"`{shown}` timed out: it did not end within {deadline_s:g} s, and was ended",
                 code="command-timeout",
                 seen=said or "no output",
                 do="see in its transcript what it waits for, or raise its time limit in the target",

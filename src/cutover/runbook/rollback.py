@@ -1,0 +1,108 @@
+"""The immediate rollback: every request back to blue, and proof that it is so (R.1, deviation F.4).
+
+The guide patches the public route alone; during a gradual cutover that changes nothing, for the canary goes on
+sending.
+Invariants: success is what the public host's answers show, never what was written to an object; the rollback needs
+nothing from green; it is attempted whatever was observed before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cutover.errors import CutoverError, Timeout
+
+if TYPE_CHECKING:
+    from cutover.runbook.ports import Served, SitePorts
+    from cutover.runbook.upgrade import Upgrade
+
+NOBODY = "nobody"
+MIXED = "mixed"
+_LOOK = 20
+"""Requests of one look while waiting."""
+_PROOF = 100
+"""Requests of the proof, each on a connection of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackReport:
+    """What a rollback came to."""
+
+    took_s: float
+    """From the decision to the first look that saw blue alone, or to giving up."""
+    serves: str
+    """The name of the colour that answers every request, `nobody`, or `mixed`."""
+    verified_requests: int
+    """Requests of the proof, all answered by blue; 0 when it was not proven."""
+    detail: str
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether every request of the proof was answered by blue."""
+        return self.verified_requests > 0
+
+
+def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> RollbackReport:
+    """Send every request back to blue and prove it; when it cannot be proven, say who serves.
+
+    trigger: why; an error, or a sentence. Raises nothing for a blue that does not serve: the report says so. Raises:
+    CutoverError when the route itself cannot be changed, after writing down that the rollback was tried.
+    """
+    blue = upgrade.roles.blue
+    upgrade.journal.write("rollback_started", trigger=_sentence(trigger))
+    started_s = upgrade.clock.monotonic()
+    try:
+        with upgrade.shield(), upgrade.journal.action("restore", to=blue.name):
+            site.routing.restore()
+    except CutoverError as error:
+        served = site.routing.who_serves(_LOOK)
+        _finish(upgrade, started_s, serves=who(served), verified=0, detail=f"{error.message}; {served}")
+        raise
+    detail = ""
+    try:
+        upgrade.wait_for(
+            "every request to be served by blue",
+            lambda: site.routing.who_serves(_LOOK),
+            until=lambda served: served.only(blue.name),
+            bound_s=upgrade.policy.limits.rollback_s,
+            interval_s=0.2,
+            code="rollback-unproven",
+        )
+    except Timeout as error:
+        detail = error.seen
+    took_s = upgrade.clock.monotonic() - started_s
+    proof = site.routing.who_serves(_PROOF if not detail else _LOOK)
+    proven = not detail and proof.only(blue.name)
+    return _finish(
+        upgrade,
+        started_s,
+        took_s=took_s,
+        serves=who(proof),
+        verified=proof.total if proven else 0,
+        detail=detail or str(proof),
+    )
+
+
+def who(served: Served) -> str:
+    """Return who serves by a number of answers: one colour, `nobody`, or `mixed`."""
+    if served.single_colour is not None:
+        return served.single_colour
+    return MIXED if served.by_colour else NOBODY
+
+
+def _finish(
+    upgrade: Upgrade, started_s: float, *, serves: str, verified: int, detail: str, took_s: float | None = None
+) -> RollbackReport:
+    took_s = upgrade.clock.monotonic() - started_s if took_s is None else took_s
+    report = RollbackReport(took_s=round(took_s, 3), serves=serves, verified_requests=verified, detail=detail)
+    upgrade.journal.write(
+        "rollback_finished", took_s=report.took_s, serves=serves, verified_requests=verified, detail=detail
+    )
+    return report
+
+
+def _sentence(trigger: object) -> str:
+    if isinstance(trigger, CutoverError):
+        return trigger.message
+    return str(trigger) if trigger else "asked for"
