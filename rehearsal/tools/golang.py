@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.tools.cache import Cache
+from rehearsal.tools.cache import Cache, remove_tree
 from rehearsal.tools.catalogue import GO_MODULES, GoSource, Unit
 from rehearsal.tools.children import Children
 from rehearsal.tools.errors import (
@@ -119,6 +119,7 @@ def make_with_go(
     sources = [unit.source for unit in units if isinstance(unit.source, GoSource)]
     first = sources[0]
     work = cache.work / "go"
+    remove_tree(work / "temporary")  # of a build that was killed
     for name in ("build", "modules", "path", "temporary", "out"):
         (work / name).mkdir(parents=True, exist_ok=True)
     output = work / "out" / first.module
@@ -160,7 +161,7 @@ def make_with_go(
 
 def remove_work(cache: Cache) -> None:
     """Give back what the builds' caches took. The caller holds the lock for builds."""
-    shutil.rmtree(cache.work / "go", ignore_errors=True)
+    remove_tree(cache.work / "go")
 
 
 def _publish(unit: Unit, output: Path, *, cache: Cache, made_by: str) -> None:
@@ -209,7 +210,8 @@ class _Count:
             return False
         self.seen.add(text)
         count = len(self.seen)
-        self.advance(self.fraction, f"{count} of about {max(self.expected, count)} packages compiled")
+        whole = f" of about {self.expected}" if count <= self.expected else ""
+        self.advance(self.fraction, f"{count}{whole} packages compiled")
         return True
 
 

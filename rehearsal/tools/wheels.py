@@ -30,8 +30,10 @@ from rehearsal.tools.errors import (
 from rehearsal.tools.lockfile import Pin
 
 _PYTHON = "3.11"
-_TAIL_LINES = 8
+_TAIL_LINES = 6
+_LINE_CHARACTERS = 300
 _UNREACHED = (
+    "Could not fetch URL",
     "NewConnectionError",
     "Failed to establish a new connection",
     "Name or service not known",
@@ -164,7 +166,13 @@ def _download(pin: Pin, folder: Path, *, children: Children, environment: Mappin
     command = [
         *(sys.executable, "-I", "-m", "pip", "download", "--no-deps", "--require-hashes", "--no-cache-dir"),
         *("--only-binary=:all:", f"--python-version={_PYTHON}", "--implementation=cp"),
-        *("--disable-pip-version-check", "--progress-bar=off", f"--dest={folder}", f"--requirement={requirement}"),
+        *(
+            "--verbose",
+            "--disable-pip-version-check",
+            "--progress-bar=off",
+            f"--dest={folder}",
+            f"--requirement={requirement}",
+        ),
     ]
     finished = children.run(command, environment=environment)
     if finished.returncode:
@@ -205,4 +213,7 @@ def explain_pip(output: str, *, what: str) -> ToolsError:
 
 
 def _tail(output: str) -> str:
-    return "\n".join(f"    {line}" for line in output.strip().splitlines()[-_TAIL_LINES:])
+    """Return the last lines that matter, indented; pip is verbose here, and repeats itself."""
+    lines = list(dict.fromkeys(line.strip() for line in output.splitlines() if line.strip()))
+    telling = [line for line in lines if line.startswith(("ERROR", "WARNING", "Could not fetch"))]
+    return "\n".join(f"    {line[:_LINE_CHARACTERS]}" for line in (telling or lines)[-_TAIL_LINES:])

@@ -81,9 +81,12 @@ def test_with_all_there_no_process_runs_and_little_time_passes(
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     ensure(environment=environment)
-    began_s = time.perf_counter()
-    tools = ensure(environment=environment)
-    assert time.perf_counter() - began_s < 0.05
+    took_s = []
+    for _ in range(5):
+        began_s = time.perf_counter()
+        tools = ensure(environment=environment)
+        took_s.append(time.perf_counter() - began_s)
+    assert min(took_s) < 0.05
     for unit in UNITS:
         for program in unit.programs:
             assert os.access(tools.path(program), os.X_OK)
