@@ -167,7 +167,7 @@ def _download(pin: Pin, folder: Path, *, children: Children, environment: Mappin
         *(sys.executable, "-I", "-m", "pip", "download", "--no-deps", "--require-hashes", "--no-cache-dir"),
         *("--only-binary=:all:", f"--python-version={_PYTHON}", "--implementation=cp"),
         *(
-            "--verbose",
+            "-vv",
             "--disable-pip-version-check",
             "--progress-bar=off",
             f"--dest={folder}",
