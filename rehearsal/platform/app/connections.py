@@ -90,6 +90,7 @@ class Health:
         self._faults = faults
         self._started = monotonic()
         self._looked_at = 0.0
+        self._in_doubt: set[str] = set()
         self.draining = False
         self.checks: Mapping[str, str] = {"startup": "not looked yet"}
 
@@ -120,7 +121,15 @@ class Health:
             "schema": self._schema,
         }
         answers = await asyncio.gather(*(_bounded(check) for check in checks.values()))
-        self.checks = dict(zip(checks, answers, strict=True))
+        found = dict(zip(checks, answers, strict=True))
+        failed = {name for name, answer in found.items() if answer != "ok"}
+        # One slow answer of a shared part must not take every pod out of service at the same moment: what was well
+        # a moment ago counts as failing when it fails twice in a row.
+        for name in failed - self._in_doubt:
+            if self.checks.get(name) == "ok":
+                found[name] = "ok"
+        self._in_doubt = failed
+        self.checks = found
         self._looked_at = monotonic()
 
     async def _database(self) -> str:

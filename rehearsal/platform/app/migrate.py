@@ -9,7 +9,6 @@ import time
 import psycopg
 
 from rehearsal.platform.core import migrations
-from rehearsal.platform.core.faults import Faults
 from rehearsal.platform.core.settings import Settings
 
 _RETRY_EVERY_S = 0.5
@@ -18,13 +17,12 @@ _RETRY_EVERY_S = 0.5
 def run(settings: Settings, *, apply: bool) -> int:
     """Apply category A (or only wait for it) within the bound; give 0, or 1 with the reason printed."""
     deadline = time.monotonic() + settings.migration_timeout_s
-    faults = Faults(settings.faults_dir, settings.colour)
     what = "applies category A" if apply else "waits for the schema"
     _say(f"migrate: release {settings.release} {what}, at most {settings.migration_timeout_s:g} s")
     last = ""
     while True:
         try:
-            states = _attempt(settings, faults, apply=apply)
+            states = _attempt(settings, apply=apply)
         except migrations.MigrationLockedError as error:
             reason = str(error)
         except migrations.MigrationError as error:
@@ -50,10 +48,8 @@ def run(settings: Settings, *, apply: bool) -> int:
         time.sleep(_RETRY_EVERY_S)
 
 
-def _attempt(settings: Settings, faults: Faults, *, apply: bool) -> list[migrations.State]:
+def _attempt(settings: Settings, *, apply: bool) -> list[migrations.State]:
     """Apply or look once; give the states of this release's category A."""
-    if faults.get("init-stuck") is not None:
-        raise migrations.MigrationLockedError("the migration lock is held by another session")
     name = f"migrate {settings.pod_name}"
     with psycopg.connect(settings.database_url, connect_timeout=3, application_name=name) as connection:
         if apply:
