@@ -51,7 +51,7 @@ def write(folder: Path, items: dict[str, int]) -> Path:
 Items = st.dictionaries(st.integers(0, 30).map(item), st.integers(0, 2), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(Items, Items)
 def test_a_diff_is_what_two_dictionaries_say(before: dict[str, int], after: dict[str, int]):
     with TemporaryDirectory() as folder:

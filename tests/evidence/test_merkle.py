@@ -51,7 +51,7 @@ def test_roots_equal_the_recursion(size: int):
     assert merkle.root_hash(iter(made(size))) == reference.root(made(size))
 
 
-@given(st.lists(st.integers(0, 40), max_size=5))
+@given(st.lists(st.integers(0, 40) | st.integers(1000, 1100), max_size=5))
 def test_a_tree_grown_in_pieces_has_the_roots_of_each_size(pieces: list[int]):
     tree, leaves = merkle.Tree(), made(sum(pieces))
     for piece in pieces:
@@ -60,9 +60,8 @@ def test_a_tree_grown_in_pieces_has_the_roots_of_each_size(pieces: list[int]):
 
 
 def test_memory_grows_with_the_logarithm_of_the_leaves():
-    tree, leaf = merkle.Tree(), bytes(32)
-    for _ in range(100_000):
-        tree.append(leaf)
+    tree = merkle.Tree()
+    tree.extend(bytes(32) for _ in range(100_000))
     assert len(tree._peaks) <= 17
 
 
@@ -214,8 +213,12 @@ def test_from_the_empty_tree_only_the_empty_root_is_accepted():
     merkle.verify_consistency(size1=0, size2=1, proof=[], root1=merkle.EMPTY_ROOT, root2=ROOT)
 
 
-def test_a_leaf_that_is_no_hash_is_refused():
+@pytest.mark.parametrize("position", [0, 1023, 1024, 2500])
+@pytest.mark.parametrize("leaf", [b"data", "x" * 32, None])
+def test_a_leaf_that_is_no_hash_is_refused(leaf: bytes, position: int):
     """Data passed where leaf hashes belong must not give some root."""
+    leaves = [bytes(32)] * 3000
+    leaves[position] = leaf
     with pytest.raises(EvidenceError) as refused:
-        merkle.root_hash([b"data"])
-    assert refused.value.code == "hash-malformed"
+        merkle.root_hash(leaves)
+    assert (refused.value.code, refused.value.item) == ("hash-malformed", f"leaf {position}")

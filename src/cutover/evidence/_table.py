@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from cutover.evidence.merkle import HASH_BYTES, Tree
@@ -78,10 +79,13 @@ class RootCursor:
         """
         if size < self._tree.size:
             raise ValueError(f"asked for size {size} after {self._tree.size}")
-        while not self._gap and self._tree.size < size:
-            cell = next(self._cells, None)
-            if cell is None:
-                self._gap = True
-            else:
-                self._tree.append(cell)
+        if not self._gap:
+            self._tree.extend(self._up_to(size))
+            self._gap = self._tree.size < size
         return None if self._gap else self._tree.root()
+
+    def _up_to(self, size: int) -> Iterator[bytes]:
+        for cell in islice(self._cells, size - self._tree.size):
+            if cell is None:
+                return
+            yield cell

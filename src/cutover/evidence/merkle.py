@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from itertools import islice
 from typing import Final
 
 from cutover.evidence.errors import EvidenceError
@@ -16,6 +17,7 @@ from cutover.evidence.errors import EvidenceError
 HASH_BYTES: Final = 32
 MAX_SIZE: Final = 2**63 - 1
 """The largest tree size a proof may speak of. Source: RFC 9162 §4.10 has 64 bits; logs and PostgreSQL count in 63."""
+_BLOCK_LEAVES: Final = 1 << 10
 EMPTY_ROOT: Final = sha256(b"").digest()
 """The root of a tree without leaves. Source: RFC 9162 §2.1.1, MTH({}) = HASH()."""
 
@@ -43,13 +45,25 @@ class Tree:
         self._peaks: list[bytes] = []  # roots of full subtrees, widest first: one a set bit of `size`
 
     def append(self, leaf: bytes) -> None:
-        """Add one leaf hash (32 bytes) at the right edge."""
+        """Add one leaf hash (32 bytes) at the right edge.
+
+        Raises:
+            EvidenceError: `hash-malformed`.
+
+        """
         _demand_hash(leaf, f"leaf {self.size}")
-        self._append(leaf)
+        self._carry(leaf, self.size)
+        self.size += 1
 
     def extend(self, leaves: Iterable[bytes]) -> None:
-        """Add leaf hashes in order."""
-        for leaf in leaves:
+        """Add leaf hashes in order; whole blocks of them at the speed of the hash. Raises as `append` does."""
+        upcoming = iter(leaves)
+        for leaf in islice(upcoming, -self.size % _BLOCK_LEAVES):
+            self.append(leaf)
+        while len(block := list(islice(upcoming, _BLOCK_LEAVES))) == _BLOCK_LEAVES and _are_hashes(block):
+            self._carry(_full_root(block), self.size // _BLOCK_LEAVES)
+            self.size += _BLOCK_LEAVES
+        for leaf in block:
             self.append(leaf)
 
     def root(self) -> bytes:
@@ -62,13 +76,13 @@ class Tree:
             root = node_hash(peak, root)
         return root
 
-    def _append(self, node: bytes) -> None:
-        peaks, size = self._peaks, self.size
-        while size & 1:
-            node = sha256(b"\x01" + peaks.pop() + node).digest()
-            size >>= 1
+    def _carry(self, node: bytes, position: int) -> None:
+        """Add a full subtree that is the `position`-th of its width: join it with the left neighbours it completes."""
+        peaks = self._peaks
+        while position & 1:
+            node = node_hash(peaks.pop(), node)
+            position >>= 1
         peaks.append(node)
-        self.size += 1
 
 
 def root_hash(leaves: Iterable[bytes]) -> bytes:
@@ -161,6 +175,18 @@ def verify_consistency(*, size1: int, size2: int, proof: Sequence[bytes], root1:
     for name, stated, computed in (("first", root1, fr), ("second", root2, sr)):
         if computed != stated:
             raise EvidenceError("root-mismatch", f"{item}, the {name} root", expected=stated, actual=computed)
+
+
+def _full_root(level: list[bytes]) -> bytes:
+    """Return the root over a power of two of hashes."""
+    while len(level) > 1:
+        nodes = iter(level)
+        level = [sha256(b"\x01" + left + right).digest() for left, right in zip(nodes, nodes, strict=True)]
+    return level[0]
+
+
+def _are_hashes(values: Sequence[object]) -> bool:
+    return set(map(type, values)) == {bytes} and set(map(len, values)) == {HASH_BYTES}  # type: ignore[arg-type]
 
 
 def _needs_no_path(item: str, *, size1: int, size2: int, proof: Sequence[bytes], root1: bytes, root2: bytes) -> bool:
