@@ -141,8 +141,13 @@ class Worker:
         )
         if row is None:  # an earlier attempt finished it
             return
-        scan = makers.Scan(id=name, image=row["image"], created=row["created"])
-        self._metrics.attestation_attempts.inc()
+        try:
+            await self._make(makers.Scan(id=name, image=row["image"], created=row["created"]))
+        finally:
+            # With its outcome, so that one still under way is no failed one.
+            self._metrics.attestation_attempts.inc()
+
+    async def _make(self, scan: makers.Scan) -> None:
         if self._faults.get("attestations-fail") is not None:
             raise AttestationError("the signing service refused")
         items = makers.make_evidence(scan, self._key)
