@@ -95,7 +95,7 @@ def _wait_for_blue(place: Place) -> None:
         while not (_available(api) and probes.http_status(url) == _OK):
             if time.monotonic() > deadline:
                 raise PartFailed(
-                    f"blue does not serve on the public host: {url} answers {probes.http_status(url) or 'not'}"
+                    f"blue does not serve: {url} answers {probes.http_status(url) or 'not'}; {_pods(api) or 'no pods'}"
                 )
             time.sleep(0.05)
 
@@ -103,3 +103,15 @@ def _wait_for_blue(place: Place) -> None:
 def _available(api: ApiClient) -> bool:
     items = api.get(f"/apis/apps/v1/namespaces/{layout.BLUE_NAMESPACE}/deployments")["items"]
     return all(item.get("status", {}).get("availableReplicas", 0) >= item["spec"]["replicas"] for item in items)
+
+
+def _pods(api: ApiClient) -> str:
+    """Return one phrase a pod of blue: its name, phase, and why its containers wait."""
+    said = []
+    for pod in api.get(f"/api/v1/namespaces/{layout.BLUE_NAMESPACE}/pods")["items"]:
+        status = pod.get("status", {})
+        containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+        waits = [each["state"]["waiting"] for each in containers if "waiting" in each.get("state", {})]
+        why = ", ".join(f"{wait.get('reason', '')} {wait.get('message', '')}".strip() for wait in waits)
+        said.append(f"{pod['metadata']['name']}: {status.get('phase', 'unknown')} {why}".strip())
+    return "; ".join(said)

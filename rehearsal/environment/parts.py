@@ -217,10 +217,12 @@ def caches(scene: Scene) -> list[Part]:
     ]
 
 
-_STORE_SCRIPT = 'exec 9<"$1" && cd "$2" && mount -t tmpfs tmpfs /tmp && shift 2 && exec /proc/self/fd/9 "$@"'
+_STORE_SCRIPT = """\
+exec 9<"$1" && mount --bind "$2" /mnt && mount -t tmpfs tmpfs /tmp && cd /mnt && shift 2 && exec /proc/self/fd/9 "$@"
+"""
 """SeaweedFS keeps sockets of fixed names in /tmp, and dials them: each environment's gets a /tmp of its own.
 
-The program and the data folder may themselves lie under /tmp, so they are opened before it is covered.
+The program and the data folder may lie under /tmp, so one is opened and the other bound before it is covered.
 """
 
 
@@ -242,7 +244,7 @@ def store(scene: Scene) -> Part:
             str(folder),
             "-logtostderr=true",
             "server",
-            "-dir=.",
+            "-dir=/mnt",
             f"-ip={layout.STORE}",
             f"-ip.bind={layout.STORE}",
             "-filer",

@@ -1,8 +1,8 @@
 """Seeded data of the site: made once for each set of inputs, kept in the user cache, copied into every environment.
 
 Invariants: a cached set appears under its digest in one rename, complete or not at all; the digest covers whatever
-decides the bytes (the platform's sources, the versions of database and store, the size of the history); the servers that
-wrote it were stopped in order. Data are made in a sandbox of their own, like everything else.
+decides the bytes (the platform's sources, the versions of database and store, the size of the history); the
+servers that wrote it were stopped in order. Data are made in a sandbox of their own, like everything else.
 """
 
 from __future__ import annotations
