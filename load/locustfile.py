@@ -167,15 +167,15 @@ def begin(environment: Environment, **_: object) -> None:
     GREENLETS.append(gevent.spawn_later(SETTINGS["longest_run_s"] + 30, os._exit, 1))
 
 
-def end(environment: Environment, **_: object) -> None:  # noqa: ARG001 (locust calls it with its environment)
-    """Stop writing and sum up."""
+def end(**_: object) -> None:
+    """Stop writing and sum up: every request has ended by now."""
     for greenlet in GREENLETS:
         greenlet.kill(block=False)
     RECORDER.finish()
 
 
 events.test_start.add_listener(begin)  # type: ignore[no-untyped-call]
-events.quitting.add_listener(end)  # type: ignore[no-untyped-call]
+events.quit.add_listener(end)  # type: ignore[no-untyped-call]
 
 
 class PublicUser(FastHttpUser):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 NOBODY = "nobody"
 MIXED = "mixed"
 _LOOK = 20
-"""Requests of one look while waiting."""
+"""Requests by which to say who serves, when blue alone does not."""
 _PROOF = 100
-"""Requests of the proof, each on a connection of its own."""
+"""Requests of the proof, each on a connection of its own: a weight of 10 would show itself all but surely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +59,11 @@ def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> Rollback
         served = site.routing.who_serves(_LOOK)
         _finish(upgrade, started_s, serves=who(served), verified=0, detail=f"{error.message}; {served}")
         raise
-    detail = ""
+    proof, detail = None, ""
     try:
-        upgrade.wait_for(
+        proof = upgrade.wait_for(
             "every request to be served by blue",
-            lambda: site.routing.who_serves(_LOOK),
+            lambda: site.routing.who_serves(_PROOF),
             until=lambda served: served.only(blue.name),
             bound_s=upgrade.policy.limits.rollback_s,
             interval_s=0.2,
@@ -72,15 +72,14 @@ def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> Rollback
     except Timeout as error:
         detail = error.seen
     took_s = upgrade.clock.monotonic() - started_s
-    proof = site.routing.who_serves(_PROOF if not detail else _LOOK)
-    proven = not detail and proof.only(blue.name)
+    served = proof or site.routing.who_serves(_LOOK)
     return _finish(
         upgrade,
         started_s,
         took_s=took_s,
-        serves=who(proof),
-        verified=proof.total if proven else 0,
-        detail=detail or str(proof),
+        serves=who(served),
+        verified=proof.total if proof else 0,
+        detail=detail or str(served),
     )
 
 

@@ -33,8 +33,6 @@ class HelmRelease:
     revision: int
     status: str
     """`deployed`, `failed`, `pending-install`, ..."""
-    chart: str
-    """Name and version of the chart, as `stellaops-1.2.0`; empty when helm does not tell."""
     values: Mapping[str, Any]
     """The values that were given, the chart's defaults left out."""
 
@@ -123,13 +121,11 @@ class Helm:
         try:
             answer = json.loads(result.stdout)
             info = answer["info"]
-            metadata = (answer.get("chart") or {}).get("metadata") or {}
             return HelmRelease(
                 name=answer["name"],
                 namespace=answer["namespace"],
                 revision=int(answer["version"]),
                 status=info["status"],
-                chart=f"{metadata['name']}-{metadata['version']}" if metadata else "",
                 values=answer.get("config") or {},
             )
         except (ValueError, KeyError, TypeError) as error:
