@@ -262,9 +262,15 @@ def _root_findings(before: Baseline, found: Verification, recorded: Records) -> 
         detail = f"{where} was {before.root.hex()}, the items of now give {recomputed.hex()}"
         return [Finding(id="root", code="root-discontinued", detail=detail)]
     schema = recorded.authoritative_schema
-    bound = {(reference.old_schema, reference.new_schema) for reference in recorded.cross_references}
-    if schema != before.schema_version and (before.schema_version, schema) not in bound:
-        detail = f"the schema went from {before.schema_version} to {schema} without a signed cross-reference"
+    is_bound = any(
+        (reference.old_schema, reference.new_schema) == (before.schema_version, schema)
+        and reference.size >= before.size
+        for reference in recorded.cross_references
+    )
+    if schema != before.schema_version and not is_bound:
+        detail = (
+            f"schema {before.schema_version} became {schema} without a signed cross-reference over {before.size} items"
+        )
         return [Finding(id="crossref", code="crossref-missing", detail=detail)]
     return []
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from rehearsal.platform.stella.errors import StellaError
+from rehearsal.platform.stella.errors import UnreachableError
 
 REMEDY = "set KUBECONFIG to a kubeconfig whose current context names the site"
 
@@ -33,7 +33,7 @@ def load(variable: str | None = None) -> Access:
 
     `variable` has KUBECONFIG's form: paths joined by the separator of PATH; earlier files win.
 
-    Raises: StellaError when there is no such file, or none with a usable current context.
+    Raises: UnreachableError when there is no such file, or none with a usable current context.
     """
     named = variable if variable is not None else os.environ.get("KUBECONFIG", "")
     paths = [Path(part) for part in named.split(os.pathsep) if part] or [Path.home() / ".kube" / "config"]
@@ -119,5 +119,5 @@ def _material(section: dict[str, Any], key: str, folder: Path) -> bytes | None:
     return None
 
 
-def _unusable(message: str) -> StellaError:
-    return StellaError(message, code="kubeconfig-unusable", remedy=REMEDY)
+def _unusable(message: str) -> UnreachableError:
+    return UnreachableError(message, code="kubeconfig-unusable", remedy=REMEDY)

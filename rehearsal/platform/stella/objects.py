@@ -42,17 +42,21 @@ class ObjectStore:
         self._connection_class = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._signer = S3SigV4Auth(Credentials(settings.access_key, settings.secret_key), "s3", REGION)
         self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
 
     def get_many(self, keys: Iterable[str], *, readers: int = READERS) -> Iterator[bytes | None]:
         """Yield the bytes of each object in the order of `keys`, None for an absent one.
 
         Raises: RefusedError, UnreachableError.
         """
-        with ThreadPoolExecutor(readers, thread_name_prefix="store") as pool:
-            yield from pool.map(self.get, keys)
+        try:
+            with ThreadPoolExecutor(readers, thread_name_prefix="store") as pool:
+                yield from pool.map(self._get, keys)
+        finally:
+            while self._connections:
+                self._connections.pop().close()
 
-    def get(self, key: str) -> bytes | None:
-        """Return an object's bytes, None when there is no such object. Raises: RefusedError, UnreachableError."""
+    def _get(self, key: str) -> bytes | None:
         status, body = self._request(key)
         if status == 404:
             return None
@@ -101,4 +105,5 @@ class ObjectStore:
             return kept, True
         made = self._connection_class(self._host, self._port, timeout=TIMEOUT_S)
         self._local.connection = made
+        self._connections.append(made)
         return made, False

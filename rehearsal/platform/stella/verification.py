@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rehearsal.platform.core import canonical, checkpoint, dsse, keys, leaves, makers, merkle
@@ -128,11 +128,13 @@ def verify(records: Records, contents: Iterable[bytes | None], trust: Trust) -> 
         actual = None if content is None else leaves.digest(content)
         results.append(Result(item=item, actual=actual, code=finding.code if finding else None))
     findings.extend(_verify_order(records.items))
+    parts: list[Finding] = []
     for stored_root in records.roots:
-        findings.extend(_verify_root(stored_root, trees, len(records.items), trust))
+        parts.extend(_verify_root(stored_root, trees, len(records.items), trust))
     for reference in records.cross_references:
-        findings.extend(verify_cross_reference(reference, trees, len(records.items), trust))
-    findings.extend(verify_log(records.log, log_tree, trust))
+        parts.extend(verify_cross_reference(reference, trees, len(records.items), trust))
+    parts.extend(verify_log(records.log, log_tree, trust))
+    findings.extend(_collapsed(parts))
     schema = records.authoritative_schema
     return Verification(
         results=tuple(results),
@@ -297,10 +299,26 @@ def _verify_entry(item: Item, log: Log) -> Finding | None:
 
 
 def _verify_order(items: Sequence[Item]) -> list[Finding]:
+    """Leaf indexes are dense from 0: name the first item after each gap, not all that moved with it."""
+    findings, expected = [], 0
+    for item in items:
+        if item.leaf_index != expected:
+            detail = f"leaf index {item.leaf_index} follows {expected - 1}"
+            findings.append(Finding(id=item.id, code="leaf-index-gap", detail=detail))
+        expected = item.leaf_index + 1
+    return findings
+
+
+def _collapsed(findings: Sequence[Finding]) -> list[Finding]:
+    """Keep the first finding of each part and code: every later root or checkpoint breaks with the first."""
+    first: dict[tuple[str, str], Finding] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for finding in findings:
+        first.setdefault((finding.id, finding.code), finding)
+        counts[finding.id, finding.code] += 1
     return [
-        Finding(id=item.id, code="leaf-index-gap", detail=f"leaf index {item.leaf_index} at position {position}")
-        for position, item in enumerate(items)
-        if item.leaf_index != position
+        finding if counts[key] == 1 else replace(finding, detail=f"{finding.detail}; and {counts[key] - 1} more")
+        for key, finding in first.items()
     ]
 
 
