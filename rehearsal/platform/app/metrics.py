@@ -46,7 +46,9 @@ class Metrics:
             "evidence_operations_total", "Operations on evidence.", ("operation", "result"), registry=self.registry
         )
         self.attestation_attempts = Counter(
-            "attestation_attempts_total", "Attempts to make an attestation that have ended, well or not.", registry=self.registry
+            "attestation_attempts_total",
+            "Attempts to make an attestation that have ended, well or not.",
+            registry=self.registry,
         )
         self.attestation_success = Counter("attestation_success_total", "Attestations made.", registry=self.registry)
         self.queue_depth = Gauge(

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -33,8 +33,7 @@ FIRST_RELEASE = "2027.Q1"
 _START = dt.datetime(2025, 10, 1, 6, 0, tzinfo=dt.UTC)
 _SPAN = dt.timedelta(days=270)
 _SIGNINGS = 50  # roots and checkpoints spread over the history
-_BATCH_SCANS = 2000
-_PARALLEL_FROM_SCANS = 4000  # below this, starting processes costs more than it saves
+_BATCH_SCANS = 500
 _PUT_THREADS = 8
 _TEAMS = ("payments", "identity", "search", "ledger", "gateway", "catalogue", "mail", "reports")
 _SERVICES = ("api", "worker", "frontend", "migrator", "exporter")
@@ -247,12 +246,7 @@ def seed_site(*, items: int, seed: int, database_url: str, log_url: str, store: 
 
 
 def _made(scans: int, seed: int) -> Iterator[list[tuple[Row, bytes]]]:
-    make = partial(make_scan, total=scans, seed=seed)
-    if scans < _PARALLEL_FROM_SCANS:
-        yield from map(make, range(scans))
-        return
-    with ProcessPoolExecutor() as processes:
-        yield from processes.map(make, range(scans), chunksize=100)
+    return map(partial(make_scan, total=scans, seed=seed), range(scans))
 
 
 def _batches(source: Iterable[T], size: int) -> Iterator[list[T]]:
