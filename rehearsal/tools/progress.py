@@ -172,9 +172,8 @@ class PlainDisplay(_Base):
         """Say what will be done and how long it usually takes."""
         with self._guard:
             self._estimate.plan(steps)
-            self._line(
-                f"{len(steps)} things to make: usually {spoken(self._estimate.remaining_s())} on two cores, once"
-            )
+            things = "1 thing" if len(steps) == 1 else f"{len(steps)} things"
+            self._line(f"{things} to make: usually {spoken(self._estimate.remaining_s())} on two cores, once")
 
     def begin(self, name: str) -> None:
         """Say that the step starts and how long it usually takes."""
@@ -243,6 +242,7 @@ class TerminalDisplay(_Base):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, traceback)
+        self.tick()
         self._bars.stop()
 
     def plan(self, steps: tuple[Step, ...]) -> None:
