@@ -43,6 +43,9 @@ LEASE_RETRY_S = 1.0
 STATUS_S = 300.0
 CLOSING_S = 2.0
 RETRY_S = 0.5
+ADMISSION_S = 5.0
+ADMISSION_LOOK_S = 0.05
+NOT_READY_TAINT = "node.kubernetes.io/not-ready"
 MOST_PODS = 110
 _CONDITIONS = (
     ("MemoryPressure", False, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -114,6 +117,7 @@ class Agent:
                 allocate_ip=self._allocate_ip,
             )
             node_object = await _until_it_works(lambda: self._register(node), "register the node")
+            await _await_admission(api, settings.name)
             await stack.enter_async_context(serve(self, settings.node_ip, settings.state))
             events.about_node("Normal", "Starting", "Starting kubelet.")
             informer = Informer(
@@ -309,6 +313,20 @@ async def _until_it_works(act: Callable[[], object], what: str) -> Json:
             await asyncio.sleep(RETRY_S)
         else:
             return result
+
+
+async def _await_admission(api: Api, name: str) -> None:
+    """Wait until the controllers have taken the taint of a new node away: only then are pods scheduled to it.
+
+    Who waits for the node's port then finds a node that works. Without controllers this ends after `ADMISSION_S`.
+    """
+    deadline_s = time.monotonic() + ADMISSION_S
+    while time.monotonic() < deadline_s:
+        with contextlib.suppress(ApiError):
+            found = await api.get(f"/api/v1/nodes/{name}")
+            if not any(taint["key"] == NOT_READY_TAINT for taint in found["spec"].get("taints") or ()):
+                return
+        await asyncio.sleep(ADMISSION_LOOK_S)
 
 
 async def _server_version(api: Api) -> str:

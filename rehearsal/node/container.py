@@ -415,14 +415,15 @@ class ContainerRunner:
         frame = self._frame
         name = metadata(frame.pod)["name"]
         lookup, links = await asyncio.gather(self._look_up(), self._service_links())
-        base = {**frame.node.base_env, "HOSTNAME": name, "HOME": str(self._home), **image.env, **links}
-        variables = environment(self.spec, frame.pod, lookup, base=base, facts=frame.facts)
+        base = {**frame.node.base_env, "HOSTNAME": name, "HOME": str(self._home), **image.env}
+        variables = environment(self.spec, frame.pod, lookup, links=links, facts=frame.facts)
+        marks = {STATE_MARK: str(frame.node.state), CONTAINER_MARK: container_id}
         self._home.mkdir(parents=True, exist_ok=True)
         scratch = frame.folder / "roots" / self.name
         scratch.mkdir(parents=True, exist_ok=True)
         return Launch(
             argv=command_line(self.spec, image.entrypoint, image.cmd, variables),
-            env=variables | {STATE_MARK: str(frame.node.state), CONTAINER_MARK: container_id},
+            env=base | variables | marks,
             working_dir=self.spec.get("workingDir") or image.working_dir or str(self._home),
             hostname=frame.pod["spec"].get("hostname") or name,
             mounts=mounts_of(self.spec, frame.places, variables),

@@ -74,17 +74,17 @@ def data_of(obj: Json) -> Mapping[str, str]:
 
 
 def environment(
-    container: Json, pod: Json, lookup: Lookup, *, base: Mapping[str, str], facts: Mapping[str, str]
+    container: Json, pod: Json, lookup: Lookup, *, links: Mapping[str, str], facts: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the container's variables over `base` (the image's and the node's).
+    """Return the variables that the container's spec gives it, over `links` (those that name Services).
 
-    `facts` are the pod's addresses, known only to the node: keys `status.podIP`, `status.podIPs`, `status.hostIP`,
-    `status.hostIPs`.
+    They are all that $(NAME) knows: neither the image's nor the node's variables are among them. `facts` are the pod's
+    addresses, known only to the node: keys `status.podIP`, `status.podIPs`, `status.hostIP`, `status.hostIPs`.
 
     Raises:
         ConfigError: a ConfigMap, a Secret or a key that is not optional does not exist.
     """
-    result = dict(base)
+    result = dict(links)
     for source in container.get("envFrom") or ():
         result |= _from_source(source, lookup)
     own: dict[str, str] = {}

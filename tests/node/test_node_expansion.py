@@ -58,22 +58,22 @@ def test_expansion(text: str, result: str) -> None:
     assert expand(text, {"A": "1", "B": "2"}) == result
 
 
-def variables(*env: Json, env_from: list[Json] | None = None, base: dict[str, str] | None = None) -> dict[str, str]:
+def variables(*env: Json, env_from: list[Json] | None = None, links: dict[str, str] | None = None) -> dict[str, str]:
     container = {"name": "c", "env": list(env), "envFrom": env_from or []}
-    return environment(container, POD, LOOKUP, base=base or {}, facts=FACTS)
+    return environment(container, POD, LOOKUP, links=links or {}, facts=FACTS)
 
 
 def test_later_wins_and_sees_what_came_before() -> None:
     found = variables(
         {"name": "A", "value": "one"},
-        {"name": "B", "value": "$(A) $(MODE) $(IMAGE) $(LATER)"},
+        {"name": "B", "value": "$(A) $(MODE) $(LINK) $(LATER)"},
         {"name": "LATER", "value": "x"},
         {"name": "MODE", "value": "slow"},
         env_from=[{"configMapRef": {"name": "cfg"}}, {"prefix": "S_", "secretRef": {"name": "sec"}}],
-        base={"IMAGE": "i", "A": "zero"},
+        links={"LINK": "i", "A": "zero"},
     )
     assert found == {
-        "IMAGE": "i", "A": "one", "B": "one fast i $(LATER)", "LATER": "x", "MODE": "slow", "S_PW": "hush"
+        "LINK": "i", "A": "one", "B": "one fast i $(LATER)", "LATER": "x", "MODE": "slow", "S_PW": "hush"
     }  # fmt: skip
 
 
