@@ -65,7 +65,7 @@ class Injector:
             "database-lost": lambda: self._kill("postgres", signal.SIGQUIT),
             "selector-wrong": self._selector_wrong,
             "green-errors": lambda: self._switch("green-errors", colour="green", percent=33),
-            "green-slow": lambda: self._switch("green-slow", colour="green", ms=600),
+            "green-slow": lambda: self._switch("green-slow", colour="green", ms=2000),
             "queue-stuck": self._queue_stuck,
             "evidence-altered": self._evidence_altered,
             "stella-hangs": lambda: self._switch("stella-hangs", command="test smoke"),

@@ -182,10 +182,10 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual") -> str:
         ),
         ("gates", {"range_s": 5}),
         ("gates.error_ratio", {"max": 0.01, "min_requests": 20}),
-        ("gates.latency_p99", {"max_s": 0.25}),
+        ("gates.latency_p99", {"max_s": 1.0}),
         ("gates.evidence_operations", {"min_per_s": 0.5}),
         ("gates.attestation_success", {"min_ratio": 0.99, "min_attempts": 1}),
-        ("load", {"users": 20, "requests_per_s": 250, "write_share": 0.1, "scan_share": 0.02, "max_failed": 0}),
+        ("load", {"users": 20, "requests_per_s": 250, "write_share": 0.1, "scan_share": 0.015, "max_failed": 0}),
         ("limits", {"queue_drain_s": 20, "ready_s": 60, "backup_max_age_s": 3600, "rollback_s": 10}),
         ("observation", {"window_s": 30, "interval_s": 2, "in_run": True}),
     ]

@@ -67,7 +67,7 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
         instead_of="72 hours in which nobody looks",
         why="a window nobody watched proves nothing",
     )
-    upgrade.remember("observation", state="finished", until=rfc3339(ended))
+    upgrade.remember("observation", state="complete", until=rfc3339(ended))
     return Window(began=began, ended=ended, results=tuple(results), longest_gap_s=longest_gap_s)
 
 
@@ -96,7 +96,7 @@ def require_window_proven(upgrade: Upgrade) -> None:
         Refused: the window has not ended, or nobody watched it.
     """
     facts = upgrade.recall("observation") if upgrade.knows("observation") else {"state": "absent", "until": ""}
-    if facts["state"] != "finished":
+    if facts["state"] != "complete":
         raise Refused(
             "blue may not be removed before the observation window has ended",
             code="too-early",
