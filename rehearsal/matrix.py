@@ -1,0 +1,165 @@
+"""Runs every listed fault and compares what it led to with what `contract/faults.toml` says: `python -m rehearsal.matrix`.
+
+A row holds when the exit code, the failing clause, the cause in words, the remedy and who serves are as listed, and no
+process of the run is left. The process exits 0 only when every row holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rehearsal.environment import faults, layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rehearsal.environment.faults import Fault
+
+MARK = "CUTOVER_MATRIX_RUN"
+"""Environment variable by which the processes of one run are found again."""
+LONGEST_RUN_S = 900
+PASSED = {"PASS", "NOT_RUN"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one fault led to, and in what it differs from the list; nothing when it holds."""
+
+    fault: str
+    strategy: str
+    exit_code: int
+    clause: str
+    serves: str
+    duration_s: float
+    differences: tuple[str, ...]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", nargs=-1)
+@click.option("--strategy", type=click.Choice(["gradual", "instant"]), default="gradual", show_default=True)
+@click.option("--records", type=click.Path(path_type=Path), help="Keep the records here.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the table to this file.")
+def main(names: tuple[str, ...], strategy: str, records: Path | None, markdown: Path | None) -> None:
+    """Rehearse with each fault NAME (all of them without one) and compare with contract/faults.toml."""
+    chosen = faults.named(names, strategy) if names else faults.load(strategy)
+    folder = records or Path(tempfile.mkdtemp(prefix="cutover-matrix-"))
+    rows = []
+    for fault in chosen:
+        row = run(fault, strategy, folder / f"{strategy}-{fault.name}")
+        rows.append(row)
+        click.echo(f"{'✔' if not row.differences else '✘'} {line(row)}")
+        for difference in row.differences:
+            click.echo(f"    {difference}")
+    if markdown is not None:
+        markdown.write_text(table(rows), encoding="utf-8")
+    held = sum(not row.differences for row in rows)
+    click.echo(f"{held} passed, {len(rows) - held} failed")
+    sys.exit(0 if rows and held == len(rows) else 1)
+
+
+def run(fault: Fault, strategy: str, folder: Path) -> Row:
+    """Rehearse with one fault, and compare."""
+    mark = f"{fault.name}-{time.time_ns()}"
+    command = [
+        layout.PROJECT / "cutover",
+        "rehearse",
+        "--fault",
+        fault.name,
+        "--strategy",
+        strategy,
+        "--record",
+        folder,
+    ]
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "output.txt").open("wb") as output:
+        finished = subprocess.run(  # noqa: PLW1510 (its exit code is what is compared)
+            command,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, MARK: mark},
+            timeout=LONGEST_RUN_S,
+        )
+    duration_s = time.monotonic() - began
+    text = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
+    verdicts = sorted(folder.glob("*/verdict.json"))
+    verdict: dict[str, Any] = json.loads(verdicts[-1].read_text(encoding="utf-8")) if verdicts else {}
+    failing = [item for item in verdict.get("clauses", []) if item["result"] not in PASSED]
+    serves = str(verdict.get("rollback", {}).get("serves") or "blue")
+    differences = list(_differences(fault, finished.returncode, failing, serves, json.dumps(verdict) + text))
+    if left := processes_marked(mark):
+        differences.append(f"left running: {', '.join(left)}")
+    return Row(
+        fault=fault.name,
+        strategy=strategy,
+        exit_code=finished.returncode,
+        clause=failing[0]["id"] if failing else "none",
+        serves=serves,
+        duration_s=duration_s,
+        differences=tuple(differences),
+    )
+
+
+def _differences(fault: Fault, exit_code: int, failing: list[dict[str, Any]], serves: str, text: str) -> Iterator[str]:
+    if exit_code != fault.exit_code:
+        yield f"exit code {exit_code}, listed {fault.exit_code}"
+    if not failing or failing[0]["id"] != fault.clause:
+        yield f"failing clause {failing[0]['id'] if failing else 'none'}, listed {fault.clause}"
+    if serves != fault.serves:
+        yield f"served by {serves}, listed {fault.serves}"
+    lowered = text.lower()
+    for kind, words in (("cause", fault.cause), ("remedy", fault.remedy)):
+        for word in words:
+            if word.lower() not in lowered:
+                yield f"the {kind} does not say {word!r}"
+
+
+def processes_marked(mark: str) -> list[str]:
+    """Name the processes that still carry a run's mark in their environment."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:80])
+        except OSError:
+            continue
+    return found
+
+
+def line(row: Row) -> str:
+    """One row in one line."""
+    return (
+        f"{row.fault:18} {row.strategy:8} exit {row.exit_code}  {row.clause:5} served by {row.serves:7}"
+        f" {row.duration_s:5.0f} s"
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| fault | strategy | exit code | clause | served by | seconds | as listed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{row.fault}` | {row.strategy} | {row.exit_code} | {row.clause} | {row.serves} | {row.duration_s:.0f} "
+        f"| {'yes' if not row.differences else '; '.join(row.differences)} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
