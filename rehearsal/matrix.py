@@ -1,4 +1,4 @@
-"""Runs every listed fault and compares what it led to with what `contract/faults.toml` says: `python -m rehearsal.matrix`.
+"""Runs every listed fault and compares its outcome with `contract/faults.toml`: `python -m rehearsal.matrix`.
 
 A row holds when the exit code, the failing clause, the cause in words, the remedy and who serves are as listed, and no
 process of the run is left. The process exits 0 only when every row holds.
@@ -70,16 +70,8 @@ def main(names: tuple[str, ...], strategy: str, records: Path | None, markdown: 
 def run(fault: Fault, strategy: str, folder: Path) -> Row:
     """Rehearse with one fault, and compare."""
     mark = f"{fault.name}-{time.time_ns()}"
-    command = [
-        layout.PROJECT / "cutover",
-        "rehearse",
-        "--fault",
-        fault.name,
-        "--strategy",
-        strategy,
-        "--record",
-        folder,
-    ]
+    command = [str(layout.PROJECT / "cutover"), "rehearse", "--fault", fault.name]
+    command += ["--strategy", strategy, "--record", str(folder)]
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "output.txt").open("wb") as output:
@@ -140,7 +132,7 @@ def processes_marked(mark: str) -> list[str]:
 
 
 def line(row: Row) -> str:
-    """One row in one line."""
+    """Return one row in one line."""
     return (
         f"{row.fault:18} {row.strategy:8} exit {row.exit_code}  {row.clause:5} served by {row.serves:7}"
         f" {row.duration_s:5.0f} s"
@@ -148,7 +140,7 @@ def line(row: Row) -> str:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     lines = [
         "| fault | strategy | exit code | clause | served by | seconds | as listed |",
         "|---|---|---|---|---|---|---|",
