@@ -96,15 +96,19 @@ def bind_all(mounts: tuple[Mount, ...], scratch: Path) -> None:
 
 
 def _make(target: str, ours: set[str], scratch: str, *, is_folder: bool) -> None:
-    """Make `target` (and its parents) in a private copy of the nearest folder that exists."""
+    """Make `target` (and its parents) in a private copy of the nearest folder that exists.
+
+    `ours` are the folders that are private already; what is bound in them is the machine's.
+    """
     parent = os.path.dirname(target)  # noqa: PTH120 - plain strings: this runs between fork and exec
     if not os.path.lexists(parent):
         _make(parent, ours, scratch, is_folder=True)
-    if not any(parent == known or parent.startswith(known.rstrip("/") + "/") for known in ours):
+    if parent not in ours:
         _copy_by_binds(parent, scratch)
         ours.add(parent)
     if is_folder:
         os.mkdir(target)  # noqa: PTH102
+        ours.add(target)
     else:
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
 
