@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rehearsal.node.api import STRATEGIC_MERGE_PATCH
-from rehearsal.node.container import ContainerRunner, Frame, Kind, Node
+from rehearsal.node.container import LEAST_GRACE_S, ContainerRunner, Frame, Kind, Node
 from rehearsal.node.errors import ApiError, MountError
 from rehearsal.node.shapes import Json, metadata, parse_time
 from rehearsal.node.status import lose, pod_status
@@ -97,8 +97,7 @@ class PodRunner:
         meta = metadata(pod)
         if meta.get("deletionTimestamp"):
             self._deletion.set()
-            if self._killer is None or meta.get("deletionGracePeriodSeconds", 0) < self._grace_s:
-                self._schedule_kill(float(meta.get("deletionGracePeriodSeconds") or 0))
+            self._schedule_kill(self._grace_s)
         self._dirty.set()
 
     def remove(self) -> None:
@@ -235,10 +234,12 @@ class PodRunner:
 
     def _schedule_kill(self, grace_s: float) -> None:
         """Kill what is left when the grace (or a shorter one that was asked for later) is over, hooks included."""
-        if self._killer is not None:
-            self._killer.cancel()
         loop = asyncio.get_running_loop()
-        self._killer = loop.call_later(grace_s + 2.0, self.signal_all, signal.SIGKILL)
+        due_s = loop.time() + grace_s + LEAST_GRACE_S
+        if self._killer is not None:
+            due_s = min(due_s, self._killer.when())
+            self._killer.cancel()
+        self._killer = loop.call_at(due_s, self.signal_all, signal.SIGKILL)
 
     async def _write_statuses(self) -> None:
         while True:

@@ -12,7 +12,6 @@ import pytest
 from rehearsal.environment.errors import NamespacesRefused
 from rehearsal.environment.sandbox import namespace_flags
 
-
 SCRIPT = """
 import sys
 from pathlib import Path
