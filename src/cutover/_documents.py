@@ -40,12 +40,23 @@ def first_problem(schema_name: str, document: Any) -> str:  # noqa: ANN401  # TO
 
 def _sentence(problem: ValidationError) -> str:
     where = ".".join(str(part) for part in problem.absolute_path)
-    schema = problem.schema
-    if problem.validator == "additionalProperties" and isinstance(problem.instance, dict) and isinstance(schema, dict):
-        known = set(schema.get("properties", {}))
-        unknown = ", ".join(sorted(str(key) for key in problem.instance if key not in known))
-        return f"{where + ': ' if where else ''}unknown key: {unknown}"
-    return f"{where + ': ' if where else ''}{problem.message}"
+    opening = f"{where}: " if where else ""
+    unknown = _unknown_keys(problem)
+    if problem.validator == "additionalProperties":
+        return f"{opening}unknown key: {unknown}"
+    return f"{opening}{problem.message}" + (f"; unknown key: {unknown}" if unknown else "")
+
+
+def _unknown_keys(problem: ValidationError) -> str:
+    """Return the keys that the schema neither names nor allows: a missing key is often a misspelt one."""
+    schema, instance = problem.schema, problem.instance
+    if (
+        not isinstance(instance, dict)
+        or not isinstance(schema, dict)
+        or schema.get("additionalProperties") is not False
+    ):
+        return ""
+    return ", ".join(sorted(str(key) for key in instance if key not in schema.get("properties", {})))
 
 
 def read(path: Path, schema_name: str, *, error: type[WrongInput], noun: str) -> tuple[str, dict[str, Any]]:

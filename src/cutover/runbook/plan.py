@@ -199,7 +199,7 @@ def left_out(clause: Clause, *, policy: Policy, strategy: Strategy, scope: Scope
     if not clause.built:
         return NotRun(kind=NotRunKind.NOT_BUILT, reason=clause.not_built_reason)
     if clause.id == ROLLBACK_CLAUSE:
-        return NotRun(kind=NotRunKind.NOT_NEEDED, reason="no rollback was needed")
+        return NotRun(kind=NotRunKind.NOT_NEEDED, reason="performed only when traffic has to go back")
     if clause.stage not in scope.stages:
         return NotRun(kind=NotRunKind.SCOPE, reason=f"not in the scope of this run: {scope.text}")
     if strategy is Strategy.INSTANT and clause.id in GRADUAL_CLAUSES:

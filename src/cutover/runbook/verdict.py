@@ -261,7 +261,7 @@ def _decide(
     """Return outcome, exit code and reasons, the decisive reason first."""
     reasons = [f"{j.record.id} {j.record.result}: {j.record.reason}" for j in judged if j.record.result in _OUTCOME_OF]
     if rollback["performed"]:
-        reasons.append(f"traffic was taken back; served by {rollback['serves'] or 'nobody knows whom'}")
+        reasons.append(f"rolled back; served by {rollback['serves'] or 'nobody knows whom'}")
     if interrupted:
         reasons.append(f"interrupted by {interrupted}")
     if scope != "all":

@@ -1,0 +1,184 @@
+"""Target and policy files: what is read, and the one sentence for each thing that is wrong."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cutover import project
+from cutover.errors import PolicyInvalid, TargetInvalid
+from cutover.policy import Policy
+from cutover.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Write = Callable[..., Path]
+
+EXAMPLES = project.CONTRACT / "examples"
+VARIABLES = {
+    "STELLA_BLUE_CACHE_URL": "redis://:blue-pass@cache:6379/0",
+    "STELLA_GREEN_CACHE_URL": "redis://:gr%2Feen@cache:6380/0",
+    "STELLA_DSN": "postgresql://stella:data-pass@db/stellaops",
+    "STELLA_LOG_DSN": "postgresql://stella:data-pass@db/stella_log",
+    "STELLA_STORE_ACCESS_KEY": "access-key",
+    "STELLA_STORE_SECRET_KEY": "secret-key",
+}
+
+
+@pytest.fixture(autouse=True)
+def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes an example with some text replaced, and returns its path."""
+
+    def do(name: str, *replacements: tuple[str, str]) -> Path:
+        text = (EXAMPLES / f"{name}.toml").read_text("utf-8")
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text, "utf-8")
+        return path
+
+    return do
+
+
+def test_the_example_is_read(write: Write, tmp_path: Path) -> None:
+    target = Target.load(write("target"))
+    assert (target.upgrade.from_release, target.upgrade.to_release) == ("2027.Q1", "2027.Q2")
+    assert target.colours["blue"].values == (tmp_path / "values-blue.yaml",)
+    assert target.chart.path == tmp_path / "helm" / "stellaops"
+    assert target.policy_path == tmp_path / "policy.toml"
+    assert target.database.dsn == VARIABLES["STELLA_DSN"]
+    assert target.database.admin_dsn == ""
+    assert target.sha256.startswith("sha256:")
+
+
+def test_roles_come_from_who_serves(write: Write) -> None:
+    target = Target.load(write("target"))
+    assert target.default_roles().blue.name == "blue"
+    swapped = target.roles_when_serving("green")
+    assert (swapped.blue.name, swapped.green.name) == ("green", "blue")
+    with pytest.raises(KeyError):
+        target.roles_when_serving("purple")
+
+
+def test_secrets_are_known_and_masked(write: Write) -> None:
+    path = write("target", ('secret_key_env = "STELLA_STORE_SECRET_KEY"', 'secret_key = "written-here"'))
+    target = Target.load(path)
+    assert set(target.secrets()) == {"blue-pass", "gr%2Feen", "gr/een", "data-pass", "access-key", "written-here"}
+    assert "written-here" not in target.redacted_toml()
+    assert 'secret_key = "[redacted]"' in target.redacted_toml()
+    for secret in target.secrets():
+        assert secret not in repr(target)
+
+
+def test_a_secret_may_be_in_a_file(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "dsn").write_text("postgresql://a:from-file@h/d\n", "utf-8")
+    target = Target.load(write("target", ('dsn_env = "STELLA_DSN"', 'dsn_file = "dsn"')))
+    assert target.database.dsn == "postgresql://a:from-file@h/d"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("[upgrade]", "[upgrade", "is not TOML"),
+        ('schema = "cutover/target/v1"', 'schema = "cutover/target/v2"', "schema: 'cutover/target/v1' was expected"),
+        ('name = "staging-eu"', 'nmae = "staging-eu"', "'name' is a required property; unknown key: nmae"),
+        ('host = "ssh', 'hots = "x"\nhost = "ssh', "operator: unknown key: hots"),
+        ('kind = "nginx"', 'kind = "pigeon"', "routing.kind: 'pigeon' is not one of ['nginx']"),
+        ("default_timeout_s = 120", 'default_timeout_s = "soon"', "operator.default_timeout_s: 'soon' is not of type"),
+        ('"stellaops-green"]', '"elsewhere"]', "colours.green.namespace: stellaops-green is not among"),
+        ('allowed_contexts = ["staging-eu"]', 'allowed_contexts = ["x"]', "kubernetes.context: staging-eu is not"),
+        ('namespace = "stellaops-prod"\nprimary', 'namespace = "default"\nprimary', "routing.namespace: default"),
+        ('to = "2027.Q2"', 'to = "2027.Q1"', "from and to are the same release"),
+        ('dsn_env = "STELLA_DSN"', 'dsn_env = "NOWHERE"', "the environment variable NOWHERE is not set"),
+        ('dsn_env = "STELLA_DSN"', 'dsn_file = "nowhere"', "nowhere cannot be read"),
+        ('secret_key_env = "STELLA_STORE_SECRET_KEY"', 'secret_key = "abc"', "fewer than 4 characters"),
+        ('secret_key_env = "STELLA_STORE_SECRET_KEY"', "", "store: "),
+        ('age_recipient = "age1', 'age_recipient = "rsa1', "backup.age_recipient"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(write: Write, old: str, new: str, part: str) -> None:
+    with pytest.raises(TargetInvalid) as raised:
+        Target.load(write("target", (old, new)))
+    assert part in f"{raised.value}\n{raised.value.seen}"
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "part"), [("absent.toml", "there is no target file"), (".", "is a folder")])
+def test_no_file(tmp_path: Path, name: str, part: str) -> None:
+    with pytest.raises(TargetInvalid, match=part):
+        Target.load(tmp_path / name)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "target.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(TargetInvalid, match="cannot be read"):
+        Target.load(tmp_path / "target.toml")
+
+
+@pytest.mark.parametrize("absent", ["kubeconfig", "trust.json", "values-green.yaml", "helm"])
+def test_the_files_that_a_run_reads_must_be_there(write: Write, tmp_path: Path, absent: str) -> None:
+    for name in {"kubeconfig", "trust.json", "values-blue.yaml", "values-green.yaml"} - {absent}:
+        (tmp_path / name).write_text("", "utf-8")
+    if absent != "helm":
+        (tmp_path / "helm" / "stellaops").mkdir(parents=True)
+    target = Target.load(write("target"))
+    with pytest.raises(TargetInvalid) as raised:
+        target.require_files()
+    assert absent in raised.value.seen
+
+
+def test_the_example_policy_is_read(write: Write) -> None:
+    policy = Policy.read(write("policy"))
+    assert policy.traffic.weights == (10, 25, 50, 100)
+    assert policy.load.max_failed == 0
+    assert policy.observation.window_s == 72 * 3600
+    assert policy.approval is not None
+    assert policy.approval.window_start == datetime(2026, 11, 23, 4, tzinfo=UTC)
+
+
+def test_an_approval_may_be_absent_and_its_times_text(write: Write) -> None:
+    text = (EXAMPLES / "policy.toml").read_text("utf-8")
+    without = re.sub(r"\[approval\].*?\n\n", "", text, flags=re.DOTALL)
+    path = write("policy", (text, without))
+    assert Policy.read(path).approval is None
+    path = write("policy", ("2026-11-22T16:10:00Z", '"2026-11-22T17:10:00+01:00"'))
+    approval = Policy.read(path).approval
+    assert approval is not None
+    assert approval.approved_at == datetime(2026, 11, 22, 16, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("[10, 25, 50, 100]", "[25, 10, 50, 100]", "traffic.weights: [25, 10, 50, 100] does not ascend to 100"),
+        ("[10, 25, 50, 100]", "[10, 25, 50, 90]", "traffic.weights"),
+        ("[10, 25, 50, 100]", "[10, 100]", "traffic.weights"),
+        ("max = 0.001", "max = 2", "gates.error_ratio.max: 2 is greater than the maximum of 1"),
+        ("bake_s = 600", "bake_s = 0", "traffic.bake_s"),
+        ("bake_s = 600", "bake_s = 600\nbkae = 1", "traffic: unknown key: bkae"),
+        ('strategy = "gradual"', 'strategy = "bold"', "strategy: 'bold' is not one of"),
+        (
+            "2026-11-23T04:00:00Z",
+            "2026-11-23T04:00:00",
+            "approval.window_start: 2026-11-23 04:00:00 names no time zone",
+        ),
+        ("2026-11-23T04:00:00Z", '"tomorrow"', "approval.window_start"),
+        ("2026-11-23T06:00:00Z", "2026-11-23T03:00:00Z", "the window ends before it starts"),
+    ],
+)
+def test_what_is_wrong_in_a_policy(write: Write, old: str, new: str, part: str) -> None:
+    with pytest.raises(PolicyInvalid) as raised:
+        Policy.read(write("policy", (old, new)))
+    assert part in raised.value.seen
