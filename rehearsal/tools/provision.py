@@ -226,9 +226,10 @@ def _links(choices: Mapping[str, Choice], cache: Cache) -> Path:
     }
     digest = hashlib.sha256("\n".join(f"{name} {targets[name]}" for name in sorted(targets)).encode()).hexdigest()[:10]
     folder = cache.root / ".bin" / digest
-    if folder.is_dir():
+    if _holds(folder, targets):
         return folder
     cache.prepare()
+    remove_tree(folder)
     draft = folder.with_name(f"{digest}.{os.getpid()}")
     remove_tree(draft)
     draft.mkdir(mode=0o755)
@@ -238,9 +239,17 @@ def _links(choices: Mapping[str, Choice], cache: Cache) -> Path:
         draft.rename(folder)
     except OSError:  # another process was first
         remove_tree(draft)
-        if not folder.is_dir():
+        if not _holds(folder, targets):
             raise
     return folder
+
+
+def _holds(folder: Path, targets: Mapping[str, str]) -> bool:
+    """Say whether `folder` has the links called and pointing as `targets` says."""
+    try:
+        return folder.is_dir() and all(str((folder / name).readlink()) == target for name, target in targets.items())
+    except OSError:
+        return False
 
 
 @dataclass(slots=True, kw_only=True)

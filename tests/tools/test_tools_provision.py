@@ -102,7 +102,9 @@ def test_the_operators_folder_links_five_programs(environment: dict[str, str], p
     assert {link.name: link.readlink() for link in folder.iterdir()} == {
         name: tools.path(name) for name in ("kubectl", "helm", "pg_dump", "pg_restore", "psql")
     }
+    (folder / "helm").unlink()
     assert ensure(environment=environment).path_directories() == (folder,)
+    assert (folder / "helm").readlink() == tools.path("helm")
 
 
 def test_a_program_that_was_not_asked_for_is_not_given(
