@@ -499,7 +499,7 @@ def pod_of(item: Manifest) -> Pod:
     conditions = {entry["type"]: entry["status"] for entry in status.get("conditions") or []}
     ports = [port["containerPort"] for container in spec["containers"] for port in container.get("ports") or []]
     problem = _problem([(entry, True) for entry in init_states] + [(entry, False) for entry in states])
-    init_running = next((str(s["name"]) for s in init_states if (s.get("state") or {}).get("running")), "")
+    init_running = next((str(s["name"]) for s in init_states if "running" in (s.get("state") or {})), "")
     return Pod(
         name=metadata["name"],
         namespace=metadata["namespace"],

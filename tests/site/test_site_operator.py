@@ -1,0 +1,132 @@
+"""Commands on the operator host: real shells, real deadlines, real process groups."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cutover.errors import ClauseFailed, CouldNotMeasure, WrongInput
+from cutover.runbook.journal import Journal
+from cutover.site.operator import Operator
+from cutover.site.redaction import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "journal.jsonl", secrets=[SECRET])
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def operator(tmp_path: Path, journal: Journal) -> Operator:
+    return Operator(
+        "local://",
+        path=[str(tmp_path / "bin with space")],
+        environment={"GREETING": "it's $HOME; `no`", "TOKEN": SECRET},
+        default_timeout_s=10,
+        redactor=Redactor([SECRET]),
+        folder=tmp_path / "artifacts",
+        journal=journal,
+    )
+
+
+def test_words_and_environment_arrive_as_they_are(operator: Operator) -> None:
+    result = operator.run(["sh", "-c", 'printf "%s|" "$GREETING" "$@"', "x", "a b", "*", "$HOME", "'", ""])
+    assert result.stdout == "it's $HOME; `no`|a b|*|$HOME|'||"
+
+
+def test_input_arrives_whole(operator: Operator) -> None:
+    data = bytes(range(256)) * 400
+    assert operator.run(["cat"], input=data).stdout_bytes == data
+
+
+def test_the_targets_folders_come_first_on_the_path(operator: Operator, tmp_path: Path) -> None:
+    folder = tmp_path / "bin with space"
+    folder.mkdir()
+    tool = folder / "stella"
+    tool.write_text("#!/bin/sh\necho mine\n")
+    tool.chmod(0o755)
+    assert operator.run(["stella"]).stdout == "mine\n"
+
+
+def test_the_environment_is_on_no_command_line(operator: Operator) -> None:
+    listing = operator.run(["sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' '"], check=False, quiet=True).stdout
+    assert "cat" in listing
+    assert SECRET not in listing
+
+
+def test_transcript_and_journal_hold_the_command_and_no_secret(
+    operator: Operator, journal: Journal, tmp_path: Path
+) -> None:
+    result = operator.run(["sh", "-c", 'echo "token $TOKEN"; echo problem >&2; exit 3', SECRET], check=False)
+    assert result.exit_code == 3
+    assert result.transcript is not None
+    text = result.transcript.read_text()
+    assert "problem" in text
+    assert "exit code 3" in text
+    entry = journal.last("command")
+    assert entry is not None
+    assert entry.data["exit_code"] == 3
+    assert (tmp_path / entry.data["transcript"]).is_file()
+    for path in (result.transcript, journal.path):
+        assert SECRET not in path.read_text()
+
+
+def test_a_failing_command_is_a_failed_clause_with_its_last_words(operator: Operator) -> None:
+    with pytest.raises(ClauseFailed) as caught:
+        operator.run(["sh", "-c", "echo the reason >&2; exit 4"])
+    assert caught.value.code == "command-failed"
+    assert caught.value.seen == "the reason"
+    assert caught.value.facts["exit_code"] == 4
+
+
+def test_a_missing_command_could_not_measure(operator: Operator) -> None:
+    with pytest.raises(CouldNotMeasure) as caught:
+        operator.run(["no-such-tool-here", "x"])
+    assert caught.value.code == "command-missing"
+    assert "no-such-tool-here" in caught.value.message
+
+
+def test_127_of_a_command_that_exists_is_its_own(operator: Operator) -> None:
+    assert operator.run(["sh", "-c", "exit 127"], check=False).exit_code == 127
+
+
+@pytest.mark.parametrize("script", ["sleep 987.25 & sleep 987.5", "trap '' TERM; sleep 987.25; sleep 987.5"])
+def test_a_deadline_ends_the_whole_group(operator: Operator, script: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(CouldNotMeasure, match="timed out") as caught:
+        operator.run(["sh", "-c", script], timeout_s=0.5)
+    assert caught.value.code == "command-timeout"
+    assert time.monotonic() - started < 8
+    left = subprocess.run(["pgrep", "-f", "^sleep 987"], check=False, capture_output=True, text=True)
+    assert left.stdout == ""
+
+
+def test_files_are_fetched_byte_for_byte(operator: Operator, tmp_path: Path) -> None:
+    there = operator.temp / "some file"
+    data = bytes(range(256)) * 1000
+    operator.run(["sh", "-c", 'cat > "$0"', str(there)], input=data)
+    assert operator.fetch(there) == data
+    here = operator.fetch_to(there, tmp_path / "copies" / "file")
+    assert here.read_bytes() == data
+    assert here.stat().st_mode & 0o777 == 0o600
+    assert operator.files(operator.temp) == (there,)
+    operator.close()
+    with pytest.raises(CouldNotMeasure):
+        operator.fetch_to(there, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_host_that_cannot_be_driven_is_wrong_input(tmp_path: Path) -> None:
+    with pytest.raises(WrongInput, match="docker"):
+        Operator("docker://x", redactor=Redactor(), folder=tmp_path)

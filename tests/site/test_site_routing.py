@@ -1,0 +1,363 @@
+"""Moving traffic: what is written, what is refused, what a restore undoes, and every rule of the topology."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, WrongInput
+from cutover.model import Environment, Roles
+from cutover.runbook.journal import Journal
+from cutover.site.routing import NginxRouting, bridge_manifest, canary_manifest, weight_patch
+from cutover.target import Routing
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from memory_cluster import MemoryCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BLUE = Environment(
+    name="blue", namespace="prod", release="stellaops-blue", service="stellaops-blue", values=(), cache_url=""
+)
+GREEN = Environment(
+    name="green", namespace="green", release="stellaops-green", service="stellaops-green", values=(), cache_url=""
+)
+SETTINGS = Routing(
+    kind="nginx",
+    url="http://public.example",
+    host="public.example",
+    namespace="prod",
+    primary="main",
+    canary="canary",
+    bridge="to-green",
+    ingress_class="nginx",
+    colour_header="X-Stella-Colour",
+    pod_header="X-Stella-Pod",
+)
+WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
+CANARY = "nginx.ingress.kubernetes.io/canary"
+
+
+def ingress(name: str = "main", *, namespace: str = "prod", backend: str = "stellaops-blue", **changes: Any) -> Any:  # noqa: ANN401
+    """Return an Ingress; changes: annotations, labels, cls, host, path, path_type, created."""
+    path = {
+        "path": changes.get("path", "/"),
+        "pathType": changes.get("path_type", "Prefix"),
+        "backend": {"service": {"name": backend, "port": {"number": 80}}},
+    }
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "annotations": changes.get("annotations", {}),
+            "labels": changes.get("labels", {}),
+            "creationTimestamp": changes.get("created", "2026-01-01T00:00:00Z"),
+        },
+        "spec": {
+            "ingressClassName": changes.get("cls", "nginx"),
+            "rules": [{"host": changes.get("host", "public.example"), "http": {"paths": [path]}}],
+        },
+    }
+
+
+def service(name: str, namespace: str, **spec: Any) -> Any:  # noqa: ANN401
+    """Return a Service."""
+    return {"kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    cluster = MemoryCluster()
+    cluster.put(ingress())
+    cluster.put(service("stellaops-blue", "prod"))
+    cluster.put(service("stellaops-green", "green"))
+    cluster.endpoints = {("prod", "stellaops-blue"): 2, ("green", "stellaops-green"): 2}
+    return cluster
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "journal.jsonl")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def routing(cluster: MemoryCluster, journal: Journal) -> NginxRouting:
+    public: Any = None
+    stand_in: Any = cluster
+    return NginxRouting(SETTINGS, cluster=stand_in, public=public, roles=Roles(blue=BLUE, green=GREEN), journal=journal)
+
+
+def annotations(cluster: MemoryCluster) -> dict[str, str]:
+    """Return the canary's annotations."""
+    found = cluster.ingress("prod", "canary")
+    assert found is not None
+    return dict(found["metadata"]["annotations"])
+
+
+def test_the_first_weight_makes_bridge_and_canary_beside_the_route(
+    routing: NginxRouting, cluster: MemoryCluster, journal: Journal
+) -> None:
+    routing.shift(10)
+    bridge, canary = cluster.service("prod", "to-green"), cluster.ingress("prod", "canary")
+    assert bridge is not None
+    assert bridge["spec"]["externalName"] == "stellaops-green.green.svc.cluster.local"
+    assert canary is not None
+    primary = ingress()
+    path = canary["spec"]["rules"][0]["http"]["paths"][0]
+    assert canary["spec"]["ingressClassName"] == "nginx"
+    assert canary["spec"]["rules"][0]["host"] == primary["spec"]["rules"][0]["host"]
+    assert (path["path"], path["pathType"], path["backend"]["service"]["name"]) == ("/", "Prefix", "to-green")
+    assert annotations(cluster) == {CANARY: "true", WEIGHT: "10"}
+    assert journal.last("weight", percent=10, target="green") is not None
+    assert routing.lint() == ()
+
+
+def test_the_next_weights_patch_the_version_that_was_read(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    routing.shift(10)
+    version = (cluster.ingress("prod", "canary") or {})["metadata"]["resourceVersion"]
+    routing.shift(25)
+    assert routing.weight() == 25
+    assert cluster.patches == [
+        (
+            "Ingress",
+            "canary",
+            [
+                {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+                {
+                    "op": "add",
+                    "path": "/metadata/annotations/nginx.ingress.kubernetes.io~1canary-weight",
+                    "value": "25",
+                },
+            ],
+        )
+    ]
+
+
+def test_promotion_points_the_route_at_green_and_removes_the_canary(
+    routing: NginxRouting, cluster: MemoryCluster
+) -> None:
+    routing.shift(100)
+    routing.promote()
+    assert routing.primary_backend() == "to-green" == routing.service_beside_route(GREEN)
+    assert not routing.canary_exists()
+    assert cluster.patches[-1][2][0]["op"] == "test"
+
+
+def _shift(routing: NginxRouting) -> None:
+    routing.shift(50)
+
+
+def _promote(routing: NginxRouting) -> None:
+    routing.promote()
+
+
+def _both(routing: NginxRouting) -> None:
+    routing.shift(100)
+    routing.promote()
+
+
+def _nothing(_: NginxRouting) -> None:
+    return
+
+
+@pytest.mark.parametrize("move", [_nothing, _shift, _promote, _both])
+@pytest.mark.parametrize("times", [1, 2])
+def test_restore_undoes_every_move(
+    routing: NginxRouting, cluster: MemoryCluster, move: Callable[[NginxRouting], None], times: int
+) -> None:
+    move(routing)
+    cluster.endpoints.clear()
+    cluster.delete("Service", "green", "stellaops-green")
+    for _ in range(times):
+        routing.restore()
+    assert routing.primary_backend() == "stellaops-blue"
+    assert not routing.canary_exists()
+
+
+@pytest.mark.parametrize("move", [_shift, _promote])
+@pytest.mark.parametrize(
+    ("code", "break_it"),
+    [
+        ("service-absent", lambda cluster: cluster.delete("Service", "green", "stellaops-green")),
+        ("service-without-endpoints", lambda cluster: cluster.endpoints.clear()),
+    ],
+)
+def test_nothing_is_named_that_cannot_serve(
+    *,
+    routing: NginxRouting,
+    cluster: MemoryCluster,
+    move: Callable[[NginxRouting], None],
+    code: str,
+    break_it: Callable[[MemoryCluster], None],
+) -> None:
+    break_it(cluster)
+    with pytest.raises(Refused) as caught:
+        move(routing)
+    assert caught.value.code == code
+    assert routing.primary_backend() == "stellaops-blue"
+    assert not routing.canary_exists()
+
+
+def test_somebody_elses_change_refuses_a_weight(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    routing.shift(10)
+    other = ingress("canary", backend="to-green", annotations={CANARY: "true", WEIGHT: "90"})
+    cluster.before_patch = lambda: cluster.put(other)
+    with pytest.raises(Refused) as caught:
+        routing.shift(25)
+    assert caught.value.code == "changed-by-someone-else"
+    assert routing.weight() == 90
+
+
+def test_somebody_elses_change_does_not_stop_a_restore(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    routing.shift(10)
+    other = ingress("canary", backend="to-green", annotations={CANARY: "true", WEIGHT: "90"})
+    cluster.before_patch = lambda: cluster.put(other)
+    routing.restore()
+    assert not routing.canary_exists()
+
+
+def test_a_weight_that_does_not_stay_is_found(
+    routing: NginxRouting, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routing.shift(10)
+    monkeypatch.setattr(cluster, "patch", lambda *_: {})
+    with pytest.raises(ClauseFailed) as caught:
+        routing.shift(25)
+    assert caught.value.code == "weight-not-kept"
+
+
+@pytest.mark.parametrize("text", ["", "ten", "101", "-1", "1.5", "²"])
+def test_an_unreadable_weight_is_not_a_number(routing: NginxRouting, cluster: MemoryCluster, text: str) -> None:
+    cluster.put(ingress("canary", backend="to-green", annotations={CANARY: "true", WEIGHT: text}))
+    with pytest.raises(CouldNotMeasure) as caught:
+        routing.weight()
+    assert caught.value.code == "weight-unreadable"
+
+
+@pytest.mark.parametrize("percent", [-1, 101])
+def test_no_such_weight(routing: NginxRouting, percent: int) -> None:
+    with pytest.raises(WrongInput):
+        routing.shift(percent)
+
+
+def test_weight_zero_makes_no_canary(routing: NginxRouting) -> None:
+    routing.shift(0)
+    assert not routing.canary_exists()
+
+
+def test_a_foreign_service_is_not_taken_for_the_bridge(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    cluster.put(service("to-green", "prod", type="ClusterIP"))
+    with pytest.raises(Refused) as caught:
+        routing.prepare()
+    assert caught.value.code == "bridge-foreign"
+
+
+def test_roles_swapped_need_no_bridge(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    cluster.put(ingress(backend="to-green"))
+    cluster.create("prod", bridge_manifest("to-green", GREEN))
+    routing.assign_roles(Roles(blue=GREEN, green=BLUE))
+    routing.shift(10)
+    assert routing.lint() == ()
+    routing.promote()
+    assert routing.primary_backend() == "stellaops-blue"
+    routing.restore()
+    assert routing.primary_backend() == "to-green"
+
+
+def test_cleanup_keeps_a_bridge_in_use(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    routing.promote()
+    routing.cleanup(keep_bridge=False)
+    assert cluster.service("prod", "to-green") is not None
+    routing.restore()
+    routing.cleanup(keep_bridge=False)
+    assert cluster.service("prod", "to-green") is None
+
+
+def test_a_canary_without_annotations_gets_both() -> None:
+    bare = ingress("canary")
+    del bare["metadata"]["annotations"]
+    bare["metadata"]["resourceVersion"] = "7"
+    assert [operation["path"] for operation in weight_patch(bare, 5)] == [
+        "/metadata/resourceVersion",
+        "/metadata/annotations",
+        "/metadata/annotations/nginx.ingress.kubernetes.io~1canary",
+        "/metadata/annotations/nginx.ingress.kubernetes.io~1canary-weight",
+    ]
+
+
+def test_the_old_class_annotation_is_copied() -> None:
+    primary = ingress(cls=None, annotations={"kubernetes.io/ingress.class": "nginx"})
+    canary = canary_manifest("canary", primary, "public.example", "to-green", 10)
+    assert "ingressClassName" not in canary["spec"]
+    assert canary["metadata"]["annotations"]["kubernetes.io/ingress.class"] == "nginx"
+
+
+BAD = [
+    ("primary-absent", lambda c: c.delete("Ingress", "prod", "main")),
+    ("primary-without-rule", lambda c: c.put(ingress(host="other.example"))),
+    ("primary-is-canary", lambda c: c.put(ingress(annotations={CANARY: "true", WEIGHT: "0"}))),
+    ("primary-class", lambda c: c.put(ingress(cls="traefik"))),
+    ("service-absent", lambda c: c.delete("Service", "green", "stellaops-green")),
+    ("service-without-endpoints", lambda c: c.endpoints.clear()),
+    ("bridge-absent", lambda c: c.delete("Service", "prod", "to-green")),
+    ("bridge-elsewhere", lambda c: c.put(service("to-green", "prod", externalName="elsewhere.example"))),
+    (
+        "canary-elsewhere",
+        lambda c: c.put(ingress("preview", namespace="green", annotations={CANARY: "true", WEIGHT: "10"})),
+    ),
+    (
+        "canary-second",
+        lambda c: c.put(ingress("other", backend="to-green", annotations={CANARY: "true", WEIGHT: "10"})),
+    ),
+    ("canary-path", lambda c: c.put(canary(path="/api"))),
+    ("canary-path", lambda c: c.put(canary(path_type="Exact"))),
+    ("canary-class", lambda c: c.put(canary(cls=None))),
+    ("weight-unreadable", lambda c: c.put(canary(annotations={CANARY: "true", WEIGHT: "ten"}))),
+    (
+        "canary-by-rule",
+        lambda c: c.put(
+            canary(annotations={CANARY: "true", WEIGHT: "1", "nginx.ingress.kubernetes.io/canary-by-header": "X-Go"})
+        ),
+    ),
+    ("primary-recreated", lambda c: c.put(canary(created="2025-01-01T00:00:00Z"))),
+    (
+        "sticky-sessions",
+        lambda c: c.put(ingress(annotations={"nginx.ingress.kubernetes.io/affinity": "cookie"})),
+    ),
+    ("preview-on-green", lambda c: c.put(ingress("preview", namespace="green", backend="stellaops-green"))),
+    ("preview-on-green", lambda c: c.put(ingress("preview", backend="to-green", host="preview.example"))),
+    ("reconciled", lambda c: c.put(ingress(labels={"argocd.argoproj.io/instance": "prod"}))),
+]
+
+
+def canary(**changes: Any) -> Any:  # noqa: ANN401
+    """Return the canary of the target with changes."""
+    return ingress("canary", backend="to-green", **{"annotations": {CANARY: "true", WEIGHT: "10"}, **changes})
+
+
+@pytest.mark.parametrize(("code", "break_it"), BAD)
+def test_lint_names_what_cannot_work(
+    routing: NginxRouting, cluster: MemoryCluster, code: str, break_it: Callable[[MemoryCluster], None]
+) -> None:
+    routing.prepare()
+    assert routing.lint() == ()
+    break_it(cluster)
+    findings = routing.lint()
+    assert code in [finding.code for finding in findings]
+    assert all(finding.message and finding.remedy for finding in findings)
+
+
+def test_lint_passes_over_what_is_none_of_ours(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    routing.shift(10)
+    cluster.put(ingress("neighbour", backend="other", host="other.example"))
+    cluster.put(ingress("theirs", host="other.example", annotations={CANARY: "true", WEIGHT: "10"}))
+    assert routing.lint() == ()
