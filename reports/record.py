@@ -1,0 +1,668 @@
+"""A record's folder, read into plain data: what every builder is made from.
+
+Invariants: nothing outside the folder is read; a file that is absent, cut short or unreadable leaves its part empty and is
+named in `Record.problems`, for a run that was stopped has a record too; nothing is judged here, results are
+verdict.json's. Without verdict.json the journal's own words are shown and the outcome is NONE.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from cutover.clock import parse_rfc3339
+from cutover.errors import CutoverError
+from cutover.model import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+NO_VERDICT = "NONE"
+"""The outcome of a record without a readable verdict."""
+PHASES: Mapping[str, str] = {
+    "prerequisites": "Prerequisites",
+    "1": "1 Preparation",
+    "2": "2 Green",
+    "3": "3 Cutover",
+    "4": "4 Validation",
+    "evidence": "Evidence",
+    "5": "5 Cleanup",
+    "rollback": "Rollback",
+    "troubleshooting": "Troubleshooting",
+    "support": "Support",
+}
+_BOOKS = ("artifacts/", "evidence/", "gates/", "load/")
+"""The folders of a record that hold what its results rest on."""
+_MOST_LINKS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of the journal."""
+
+    seq: int
+    time: datetime
+    event: str
+    clause: str
+    """Empty where the line belongs to none."""
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepView:
+    """A step of a scenario as it ran."""
+
+    keyword: str
+    text: str
+    status: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandView:
+    """A command that was run on the operator's host."""
+
+    number: int
+    """From 1, in the journal's order."""
+    time: datetime
+    clause: str
+    argv: tuple[str, ...]
+    exit_code: int | None
+    """None when it never ended by itself."""
+    duration_s: float
+    transcript: str
+    """Relative to the record; empty when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateView:
+    """One measurement of a gate."""
+
+    time: datetime
+    clause: str
+    name: str
+    title: str
+    result: str
+    value: float | None
+    """None when nothing was measured."""
+    limit: float | None
+    unit: str
+    query: str
+    percent: int | None
+    """The weight at which it was measured; None for a whole window."""
+    samples: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClauseView:
+    """A clause with everything the record says of it."""
+
+    id: str
+    title: str
+    phase: str
+    result: str
+    scenario: str
+    started: datetime | None
+    finished: datetime | None
+    reason: str
+    cause: str
+    remedy: str
+    guide: str
+    """The guide's section."""
+    check: str
+    """What the harness observes itself."""
+    risk: str
+    changes: str
+    undo: str
+    seen: str
+    """What was observed when it failed."""
+    state: str
+    """What the failure left behind, where the error says so."""
+    kind: str
+    """Why it was not run: not-built, strategy, not-needed, observation, scope, not-reached, interrupted, skipped."""
+    steps: tuple[StepView, ...]
+    links: tuple[str, ...]
+    """Files of the record that its result rests on, relative to the record."""
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from start to finish; None when it did not run to its end."""
+        if self.started is None or self.finished is None:
+            return None
+        return (self.finished - self.started).total_seconds()
+
+    @property
+    def anchor(self) -> str:
+        """The name by which a page links to it."""
+        return "clause-" + self.id.lower().replace(".", "-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviationView:
+    """Where the harness did something else than the guide says."""
+
+    id: str
+    did: str
+    instead_of: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadView:
+    """One second of load; counts are of that second."""
+
+    time: datetime
+    attempted: int
+    failed: int
+    by_colour: Mapping[str, int]
+    p50_ms: Mapping[str, float]
+    p99_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightView:
+    """The public route after a change that was read back."""
+
+    time: datetime
+    percent: float
+    """How much of the traffic green gets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareView:
+    """What green served at a weight."""
+
+    clause: str
+    percent: float
+    green: int
+    total: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """The way back, when it was taken."""
+
+    performed: bool = False
+    took_s: float | None = None
+    serves: str = ""
+    trigger: str = ""
+    verified_requests: int = 0
+    began: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A record's folder."""
+
+    folder: Path
+    verdict: Mapping[str, Any]
+    """verdict.json; empty when there is none."""
+    verdict_sha256: str
+    """Of verdict.json as it is in the folder; empty when there is none."""
+    plan: Mapping[str, Any]
+    lines: tuple[Line, ...]
+    journal_head: str
+    """The digest of the journal's last line."""
+    journal_problem: str
+    """Empty when the chain holds and ends where the verdict says."""
+    id: str
+    result: str
+    """verdict.json's result, or NONE."""
+    exit_code: int | None
+    from_release: str
+    to_release: str
+    target_name: str
+    target_kind: str
+    notice: str
+    strategy: str
+    scope: str
+    operator: str
+    approval: Mapping[str, str]
+    started: datetime | None
+    finished: datetime | None
+    reasons: tuple[str, ...]
+    clauses: tuple[ClauseView, ...]
+    deviations: tuple[DeviationView, ...]
+    commands: tuple[CommandView, ...]
+    gates: tuple[GateView, ...]
+    seconds: tuple[LoadView, ...]
+    load: Mapping[str, Any]
+    """load/summary.json, or what the verdict holds of it."""
+    evidence: Mapping[str, int]
+    weights: tuple[WeightView, ...]
+    shares: tuple[ShareView, ...]
+    rollback: Rollback
+    observation: Mapping[str, Any]
+    points_of_no_return: tuple[str, ...]
+    serving_first: str
+    """The colour that served when the run began; empty when unknown."""
+    versions: Mapping[str, str]
+    problems: tuple[str, ...] = field(default=())
+
+    def count(self, result: str) -> int:
+        """Return how many clauses have a result."""
+        return sum(clause.result == result for clause in self.clauses)
+
+    def clause(self, clause_id: str) -> ClauseView | None:
+        """Return a clause by its id."""
+        return next((clause for clause in self.clauses if clause.id == clause_id), None)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from start to finish."""
+        if self.started is None or self.finished is None:
+            return None
+        return (self.finished - self.started).total_seconds()
+
+    def events(self, *names: str) -> Iterator[Line]:
+        """Yield the journal's lines of some events."""
+        return (line for line in self.lines if line.event in names)
+
+
+class _Reader:
+    """Reads files of a folder and remembers what was wrong with them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problems: list[str] = []
+
+    def json(self, name: str, *, expected: bool = True) -> dict[str, Any]:
+        """Return a JSON object; empty when the file is absent or no JSON object."""
+        path = self.folder / name
+        if not path.is_file():
+            if expected:
+                self.problems.append(f"{name} is not in the record")
+            return {}
+        try:
+            document = json.loads(path.read_bytes())
+        except (ValueError, OSError) as problem:
+            self.problems.append(f"{name} cannot be read: {problem}")
+            return {}
+        if not isinstance(document, dict):
+            self.problems.append(f"{name} is no JSON object")
+            return {}
+        return document
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the JSON objects of a file, one a line; a line that is none is named and left out."""
+        path = self.folder / name
+        found: list[dict[str, Any]] = []
+        if not path.is_file():
+            return found
+        try:
+            raw = path.read_bytes().splitlines()
+        except OSError as problem:
+            self.problems.append(f"{name} cannot be read: {problem}")
+            return found
+        for number, line in enumerate(raw, start=1):
+            try:
+                document = json.loads(line)
+            except ValueError:
+                document = None
+            if isinstance(document, dict):
+                found.append(document)
+            else:
+                self.problems.append(f"{name} line {number} is no JSON object")
+        return found
+
+
+def read(folder: Path) -> Record:
+    """Return what a record's folder holds. Raises nothing for what is missing in it: see `Record.problems`."""
+    reader = _Reader(folder)
+    verdict = reader.json("verdict.json")
+    plan = reader.json("plan.json")
+    lines = tuple(_line(raw) for raw in reader.lines("journal.jsonl"))
+    if not lines:
+        reader.problems.append("journal.jsonl holds no line")
+    head = next((line.data for line in lines if line.event == "run_started"), {})
+    target = _object(verdict.get("target")) or _object(head.get("target"))
+    upgrade = _object(verdict.get("upgrade"))
+    result = _text(verdict.get("result")) or NO_VERDICT
+    journal_head, journal_problem = _chain(folder / "journal.jsonl", verdict)
+    commands = _commands(lines)
+    return Record(
+        folder=folder,
+        verdict=verdict,
+        verdict_sha256=_digest(folder / "verdict.json") if verdict else "",
+        plan=plan,
+        lines=lines,
+        journal_head=journal_head,
+        journal_problem=journal_problem,
+        id=_text(upgrade.get("id")) or _text(head.get("upgrade_id")) or folder.name,
+        result=result,
+        exit_code=_whole(verdict.get("exit_code")),
+        from_release=_text(upgrade.get("from")) or _text(head.get("from")),
+        to_release=_text(upgrade.get("to")) or _text(head.get("to")),
+        target_name=_text(target.get("name")),
+        target_kind=_text(target.get("kind")),
+        notice=_text(verdict.get("notice")) or _text(_object(head.get("target")).get("notice")),
+        strategy=_text(verdict.get("strategy")) or _text(head.get("strategy")),
+        scope=_text(verdict.get("scope")) or _text(head.get("scope")),
+        operator=_text(verdict.get("operator")) or _text(head.get("operator")),
+        approval=_texts(verdict.get("approval") or head.get("approval")),
+        started=_time(verdict.get("started")) or (lines[0].time if lines else None),
+        finished=_time(verdict.get("finished")) or (lines[-1].time if lines else None),
+        reasons=tuple(_text(reason) for reason in _list(verdict.get("reasons"))),
+        clauses=_clauses(verdict, plan, lines, folder),
+        deviations=_deviations(verdict, lines),
+        commands=commands,
+        gates=tuple(_gate(line) for line in lines if line.event == "gate"),
+        seconds=tuple(_second(raw) for raw in reader.lines("load/requests.jsonl") if _time(raw.get("time"))),
+        load={**_object(verdict.get("load")), **reader.json("load/summary.json", expected=False)},
+        evidence=_evidence(verdict, lines),
+        weights=tuple(
+            WeightView(time=line.time, percent=_number(line.data.get("percent")) or 0.0)
+            for line in lines
+            if line.event == "weight"
+        ),
+        shares=tuple(_share(line) for line in lines if line.event == "share"),
+        rollback=_rollback(verdict, lines),
+        observation=_object(verdict.get("observation")),
+        points_of_no_return=tuple(_text(name) for name in _list(plan.get("points_of_no_return"))),
+        serving_first=_serving_first(lines),
+        versions=_texts(verdict.get("versions") or head.get("versions")),
+        problems=tuple(reader.problems),
+    )
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def _line(raw: Mapping[str, Any]) -> Line:
+    return Line(
+        seq=_whole(raw.get("seq")) or 0,
+        time=_time(raw.get("time")) or datetime.fromtimestamp(0, UTC),
+        event=_text(raw.get("event")),
+        clause=_text(raw.get("clause")),
+        data=_object(raw.get("data")),
+    )
+
+
+def _chain(path: Path, verdict: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the digest of the journal's last line, and what is wrong with its chain."""
+    from cutover.runbook.journal import Journal  # noqa: PLC0415  # the only part of the engine that is needed
+
+    expected = _text(_object(verdict.get("journal")).get("head")) or None
+    try:
+        entries = Journal.verify(path, head=expected)
+    except CutoverError as problem:
+        return "", str(problem)
+    except OSError as problem:
+        return "", f"it cannot be read: {problem.strerror or problem}"
+    return (entries[-1].digest if entries else "", "")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _clauses(
+    verdict: Mapping[str, Any], plan: Mapping[str, Any], lines: Sequence[Line], folder: Path
+) -> tuple[ClauseView, ...]:
+    planned = {_text(raw.get("id")): raw for raw in map(_object, _list(plan.get("clauses")))}
+    judged = {_text(raw.get("id")): raw for raw in map(_object, _list(verdict.get("clauses")))}
+    mine: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.clause:
+            mine.setdefault(line.clause, []).append(line)
+    names = list(dict.fromkeys([*(judged or planned), *planned, *judged]))
+    return tuple(
+        _clause(name, judged.get(name), planned.get(name, {}), mine.get(name, ()), folder) for name in names if name
+    )
+
+
+def _clause(
+    name: str, judged: Mapping[str, Any] | None, planned: Mapping[str, Any], lines: Sequence[Line], folder: Path
+) -> ClauseView:
+    finished = [line for line in lines if line.event == "clause_finished"]
+    words = judged if judged is not None else _from_journal(lines)
+    decisive = next((line for line in finished if line.data.get("result") == words.get("result")), None)
+    said = decisive.data if decisive is not None else {}
+    scenarios = " · ".join(_text(title) for title in _list(planned.get("scenarios")))
+    return ClauseView(
+        id=name,
+        title=_text(words.get("title")) or _text(planned.get("title")),
+        phase=_text(words.get("phase")) or _text(planned.get("phase")),
+        result=_text(words.get("result")) or Result.NOT_RUN.value,
+        scenario=_text(words.get("scenario")) or scenarios,
+        started=_time(words.get("started")),
+        finished=_time(words.get("finished")),
+        reason=_text(words.get("reason")) or _text(_object(planned.get("not_run")).get("reason")),
+        cause=_text(words.get("cause")),
+        remedy=_text(words.get("remedy")),
+        guide=_text(planned.get("guide")),
+        check=_text(planned.get("check")),
+        risk=_text(planned.get("risk")),
+        changes=_text(planned.get("changes")),
+        undo=_text(planned.get("undo")),
+        seen=_text(said.get("seen")),
+        state=_text(said.get("state")),
+        kind=_text(said.get("kind")) or _text(_object(planned.get("not_run")).get("kind")),
+        steps=tuple(_step(line) for line in lines if line.event == "step"),
+        links=_links(name, lines, folder),
+    )
+
+
+def _from_journal(lines: Sequence[Line]) -> dict[str, Any]:
+    """Return a clause's words as the journal has them: the record has no verdict."""
+    started = next((line for line in lines if line.event == "clause_started"), None)
+    finished = next((line for line in reversed(lines) if line.event == "clause_finished"), None)
+    words: dict[str, Any] = dict(finished.data) if finished is not None else {}
+    if finished is None:
+        words["reason"] = "started and never finished" if started is not None else "the run ended before it"
+    if started is not None:
+        words["started"] = started.time.isoformat()
+        words["finished"] = finished.time.isoformat() if finished is not None else None
+        words["scenario"] = started.data.get("scenario")
+    return words
+
+
+def _step(line: Line) -> StepView:
+    data = line.data
+    return StepView(
+        keyword=_text(data.get("keyword")).strip(),
+        text=_text(data.get("text")),
+        status=_text(data.get("status")),
+        duration_s=_number(data.get("duration_s")) or 0.0,
+    )
+
+
+def _links(name: str, lines: Sequence[Line], folder: Path) -> tuple[str, ...]:
+    """Return the files of the record that a clause's lines name, and the file of its own that it may have."""
+    found: dict[str, None] = {}
+    for line in lines:
+        if line.event in {"evidence", "gate"}:
+            found["evidence/diff.json" if line.event == "evidence" else "gates/samples.jsonl"] = None
+        for text in _strings(line.data):
+            path = _inside(text, folder)
+            if path:
+                found[path] = None
+    found[f"evidence/{name}.json"] = None
+    files = [path for path in found if (folder / path).exists()]
+    return tuple(files[:_MOST_LINKS])
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def _inside(text: str, folder: Path) -> str:
+    """Return a path relative to the record when the text names something in one of its folders, else nothing."""
+    candidate = text.rpartition(f"/{folder.name}/")[2]
+    if not candidate.startswith(_BOOKS) or any(mark in candidate for mark in "\n\r\0"):
+        return ""
+    path = PurePosixPath(candidate)
+    if ".." in path.parts:
+        return ""
+    manifest = path / "manifest.json"
+    return str(manifest) if (folder / manifest).is_file() else str(path)
+
+
+def _deviations(verdict: Mapping[str, Any], lines: Sequence[Line]) -> tuple[DeviationView, ...]:
+    found: Iterable[Mapping[str, Any]]
+    if verdict:
+        found = map(_object, _list(verdict.get("deviations")))
+    else:
+        found = {_text(line.data.get("id")): line.data for line in lines if line.event == "deviation"}.values()
+    return tuple(
+        DeviationView(
+            id=_text(raw.get("id")),
+            did=_text(raw.get("did")),
+            instead_of=_text(raw.get("instead_of")),
+            why=_text(raw.get("why")),
+        )
+        for raw in found
+    )
+
+
+def _commands(lines: Sequence[Line]) -> tuple[CommandView, ...]:
+    return tuple(
+        CommandView(
+            number=number,
+            time=line.time,
+            clause=line.clause,
+            argv=tuple(_text(word) for word in _list(line.data.get("argv"))),
+            exit_code=_whole(line.data.get("exit_code")),
+            duration_s=_number(line.data.get("duration_s")) or 0.0,
+            transcript=_text(line.data.get("transcript")),
+        )
+        for number, line in enumerate((line for line in lines if line.event == "command"), start=1)
+    )
+
+
+def _gate(line: Line) -> GateView:
+    data = line.data
+    return GateView(
+        time=line.time,
+        clause=line.clause,
+        name=_text(data.get("name")),
+        title=_text(data.get("title")) or _text(data.get("name")),
+        result=_text(data.get("result")),
+        value=_number(data.get("value")),
+        limit=_number(data.get("limit")),
+        unit=_text(data.get("unit")),
+        query=_text(data.get("query")),
+        percent=_whole(data.get("percent")),
+        samples=_whole(data.get("samples")) or 0,
+        reason=_text(data.get("reason")),
+    )
+
+
+def _second(raw: Mapping[str, Any]) -> LoadView:
+    return LoadView(
+        time=_time(raw.get("time")) or datetime.fromtimestamp(0, UTC),
+        attempted=_whole(raw.get("attempted")) or 0,
+        failed=_whole(raw.get("failed")) or 0,
+        by_colour={name: int(number) for name, number in _numbers(raw.get("by_colour")).items()},
+        p50_ms=_numbers(raw.get("p50_ms")),
+        p99_ms=_numbers(raw.get("p99_ms")),
+    )
+
+
+def _share(line: Line) -> ShareView:
+    data = line.data
+    return ShareView(
+        clause=line.clause,
+        percent=_number(data.get("percent")) or 0.0,
+        green=_whole(data.get("green")) or 0,
+        total=_whole(data.get("total")) or 0,
+        low=_number(data.get("low")) or 0.0,
+        high=_number(data.get("high")) or 0.0,
+    )
+
+
+def _evidence(verdict: Mapping[str, Any], lines: Sequence[Line]) -> dict[str, int]:
+    """Return the balance; `unchanged` comes from the journal alone. Empty when nothing was compared."""
+    last: Mapping[str, Any] = next((line.data for line in reversed(lines) if line.event == "evidence"), {})
+    judged = _object(verdict.get("evidence"))
+    if not last and not any(_whole(number) for number in judged.values()):
+        return {}
+    keys = ("before", "after", "unchanged", "changed", "missing", "added")
+    return {key: _whole(judged.get(key, last.get(key))) or 0 for key in keys}
+
+
+def _rollback(verdict: Mapping[str, Any], lines: Sequence[Line]) -> Rollback:
+    began = next((line for line in reversed(lines) if line.event == "rollback_started"), None)
+    ended: Mapping[str, Any] = next((line.data for line in reversed(lines) if line.event == "rollback_finished"), {})
+    judged = _object(verdict.get("rollback"))
+    if began is None and not judged.get("performed"):
+        return Rollback()
+    return Rollback(
+        performed=True,
+        took_s=_number(judged.get("took_s", ended.get("took_s"))),
+        serves=_text(judged.get("serves")) or _text(ended.get("serves")),
+        trigger=_text(judged.get("trigger")) or (_text(began.data.get("trigger")) if began else ""),
+        verified_requests=_whole(ended.get("verified_requests")) or 0,
+        began=began.time if began else None,
+    )
+
+
+def _serving_first(lines: Sequence[Line]) -> str:
+    roles = (line.data for line in lines if line.event == "observation" and line.data.get("what") == "roles")
+    return _text(next(roles, {}).get("serving"))
+
+
+# -- JSON's values, whatever they are ----------------------------------------------------------------------------------
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {str(key): _text(inner) for key, inner in _object(value).items()}
+
+
+def _numbers(value: object) -> dict[str, float]:
+    found = {str(key): _number(inner) for key, inner in _object(value).items()}
+    return {key: number for key, number in found.items() if number is not None}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None else None
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return parse_rfc3339(value)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None

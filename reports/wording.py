@@ -1,0 +1,292 @@
+"""What a record says in words: numbers, times, and the sentences of the first page.
+
+Invariants: every number comes from the record; a sentence never says more than the record does, and "unknown" is a word
+it uses; text is plain, escaping is the business of whoever renders it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.record import NO_VERDICT, PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from reports.record import ClauseView, GateView, Record
+
+BAD = ("FAIL", "ERROR", "INCONCLUSIVE")
+RESULT_WORDS = {"PASS": "pass", "FAIL": "fail", "ERROR": "not measurable", "INCONCLUSIVE": "inconclusive"}
+_VERBS = {"FAIL": "failed", "ERROR": "could not be measured", "INCONCLUSIVE": "was inconclusive"}
+_LAST_SECONDS = 5
+_MILLISECONDS_BELOW_S = 1.0
+_MINUTE_S = 60
+_HOUR_S = 3600
+NARROW = "\N{NARROW NO-BREAK SPACE}"
+
+
+def count(number: float | None) -> str:
+    """Return a whole number with its thousands apart: 118 204."""
+    return "unknown" if number is None else f"{int(number):,}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def many(number: int, one: str, more: str = "") -> str:
+    """Return a number with its noun: 1 request, 2 requests."""
+    return f"{count(number)} {one if number == 1 else more or one + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration for people: 42 ms, 3.1 s, 4 min 05 s, 1 h 02 min."""
+    if seconds is None:
+        return "unknown"
+    if seconds < _MILLISECONDS_BELOW_S:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    if seconds < _HOUR_S:
+        return f"{int(seconds // _MINUTE_S)} min {int(seconds % _MINUTE_S):02d} s"
+    return f"{int(seconds // _HOUR_S)} h {int(seconds % _HOUR_S // _MINUTE_S):02d} min"
+
+
+def clock(moment: datetime | None) -> str:
+    """Return a time of day in UTC: 04:12:07."""
+    return moment.strftime("%H:%M:%S") if moment is not None else "unknown"
+
+
+def date(moment: datetime | None) -> str:
+    """Return a day: 23 November 2026."""
+    return f"{moment.day} {moment.strftime('%B %Y')}" if moment is not None else "unknown"
+
+
+def measure(value: float | None, unit: str) -> str:
+    """Return a gate's value or limit in the unit people read it in."""
+    if value is None:
+        return "no data"
+    match unit:
+        case "ratio":
+            return f"{value * 100:.2f}{NARROW}%"
+        case "s":
+            return f"{value * 1000:.0f}{NARROW}ms"
+        case "1/s":
+            return f"{value:.1f}{NARROW}/s"
+        case "":
+            return f"{value:g}"
+        case _:
+            return f"{value:g} {unit}"
+
+
+def span(record: Record) -> str:
+    """Return when the run was: 04:12:07 to 04:31:55 UTC (19 min 48 s)."""
+    if record.started is None or record.finished is None:
+        return "when it ran is unknown"
+    same_day = record.started.date() == record.finished.date()
+    end = clock(record.finished) if same_day else f"{date(record.finished)} {clock(record.finished)}"
+    return f"{date(record.started)}, {clock(record.started)} to {end} UTC ({duration(record.duration_s)})"
+
+
+def title(record: Record) -> str:
+    """Return the upgrade in a few words."""
+    return f"Stella Ops {record.from_release or 'unknown'} → {record.to_release or 'unknown'}"
+
+
+def phase(name: str) -> str:
+    """Return a phase's title."""
+    return PHASES.get(name, name or "Other")
+
+
+def counts(record: Record) -> str:
+    """Return how many clauses have which result: 67 clauses: 54 pass, 0 fail, 13 not run."""
+    parts = [f"{record.count('PASS')} pass", f"{record.count('FAIL')} fail"]
+    parts += [f"{record.count(name)} {RESULT_WORDS[name]}" for name in ("ERROR", "INCONCLUSIVE") if record.count(name)]
+    parts.append(f"{record.count('NOT_RUN')} not run")
+    return f"{many(len(record.clauses), 'clause')}: {', '.join(parts)}"
+
+
+def not_run_reasons(record: Record) -> list[tuple[str, int]]:
+    """Return the reasons for which clauses were not run with their numbers, the most frequent first."""
+    found: dict[str, int] = {}
+    for clause in record.clauses:
+        if clause.result == "NOT_RUN":
+            reason = clause.reason or "no reason is recorded"
+            found[reason] = found.get(reason, 0) + 1
+    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def evidence(record: Record) -> tuple[str, str]:
+    """Return the evidence balance, and what was added."""
+    balance = record.evidence
+    if not balance:
+        return "not compared in this run", ""
+    sums = balance["unchanged"] + balance["changed"] + balance["missing"] == balance["before"]
+    first = (
+        f"before {count(balance['before'])} = unchanged {count(balance['unchanged'])}"
+        f" + changed {count(balance['changed'])} + missing {count(balance['missing'])}"
+    )
+    added = f"added {count(balance['added'])}, after {count(balance['after'])}"
+    return (first if sums else first.replace(" = ", ": ", 1) + " (the sum does not match)"), added
+
+
+def traffic(record: Record) -> tuple[str, str]:
+    """Return requests at the public host, and write markers."""
+    attempted = record.load.get("attempted") or 0
+    if not attempted:
+        return "no request was sent", ""
+    colours = record.load.get("by_colour") or {}
+    served = ", ".join(f"{name} {count(number)}" for name, number in sorted(colours.items()))
+    first = f"{many(attempted, 'request')}, {count(record.load.get('failed') or 0)} failed"
+    markers = record.load.get("markers_acknowledged")
+    written = f"{many(int(markers), 'write')} acknowledged" if markers is not None else ""
+    if markers is not None and _step_passed(record, "every acknowledged write is there exactly once"):
+        written += ", each found exactly once"
+    return first, " · ".join(part for part in (served, written) if part)
+
+
+def _step_passed(record: Record, text: str) -> bool:
+    found = [step.status for clause in record.clauses for step in clause.steps if step.text == text]
+    return bool(found) and all(status == "passed" for status in found)
+
+
+def undo(record: Record) -> tuple[str, str]:
+    """Return what became of the way back, and the points of no return."""
+    back = record.rollback
+    if back.performed:
+        took = f", {duration(back.took_s)}" if back.took_s is not None else ""
+        proof = f", proven by {many(back.verified_requests, 'request')}" if back.verified_requests else ", not proven"
+        first = f"performed{took}; {serves(back.serves)}{proof if back.serves else ''}"
+    else:
+        first = "not needed in this run"
+    points = []
+    for name in record.points_of_no_return:
+        clause = record.clause(name)
+        reached = clause is not None and clause.started is not None and clause.result != "NOT_RUN"
+        when = f"reached {clock(clause.started)}" if clause is not None and reached else "not reached"
+        points.append(f"{name} ({when})")
+    return first, ("points of no return: " + ", ".join(points)) if points else "no point of no return in the plan"
+
+
+def serves(name: str) -> str:
+    """Return who serves, as a clause of a sentence."""
+    match name:
+        case "":
+            return "who serves is unknown"
+        case "nobody":
+            return "nobody serves"
+        case "mixed":
+            return "blue and green serve both"
+        case _:
+            return f"{name} serves"
+
+
+def who_serves_now(record: Record) -> str:
+    """Return who served at the end, as far as the record knows."""
+    if record.rollback.performed:
+        return f"{serves(record.rollback.serves)} now"
+    last = record.seconds[-_LAST_SECONDS:]
+    answered: dict[str, int] = {}
+    for second in last:
+        for name, number in second.by_colour.items():
+            answered[name] = answered.get(name, 0) + number
+    failed = sum(second.failed for second in last)
+    attempted = sum(second.attempted for second in last)
+    total = sum(answered.values())
+    if attempted and failed >= attempted:
+        return "nobody answered in the last seconds that were measured"
+    if total:
+        names = " and ".join(sorted(name for name, number in answered.items() if number))
+        also = f", while {many(failed, 'request')} failed" if failed else ""
+        return f"{names} served in the last seconds that were measured{also}"
+    if not any(weight.percent for weight in record.weights) and record.serving_first:
+        return f"no traffic was moved; {record.serving_first} served when the run began"
+    return "who serves now is not in the record"
+
+
+def decisive(record: Record) -> ClauseView | None:
+    """Return the clause that decided a run which did not pass, the worst and then the first."""
+    for result in BAD:
+        found = next((clause for clause in record.clauses if clause.result == result), None)
+        if found is not None:
+            return found
+    return None
+
+
+def lead(record: Record) -> str:
+    """Return what the first page says of the run: two sentences on a run that did not pass, one on one that did."""
+    if record.result == NO_VERDICT:
+        return (
+            "This record has no verdict: the run ended before one was computed, so nothing here counts as passed; "
+            f"{who_serves_now(record)}. Next: look at the journal's last lines, and run again."
+        )
+    if record.result == "PASSED":
+        serving = next((name for name in ("green", "blue") if _serves_all(record, name)), "")
+        ending = f", and {serving} serves every request" if serving else ""
+        observed = record.observation.get("until")
+        if record.observation.get("state") == "running" and observed:
+            ending += f"; the observation runs until {observed}"
+        return f"Every clause that this plan performs passed{ending}."
+    clause = decisive(record)
+    if clause is None:
+        why = "; ".join(record.reasons) or "the verdict names no reason"
+        return f"The run came to {record.result}: {_end(why)} {_capital(who_serves_now(record))}."
+    because = f", because {_inner(clause.cause)}" if clause.cause and clause.cause != clause.reason else ""
+    what = f"{clause.id} “{clause.title}” {_VERBS[clause.result]}: {_bare(clause.reason)}{because}."
+    return f"{what} {_capital(_done_about_it(record, clause))}; {_next(clause)}."
+
+
+def _serves_all(record: Record, name: str) -> bool:
+    last = record.seconds[-_LAST_SECONDS:]
+    return bool(last) and all(set(second.by_colour) <= {name} for second in last) and any(s.by_colour for s in last)
+
+
+def _done_about_it(record: Record, clause: ClauseView) -> str:
+    back = record.rollback
+    if back.performed:
+        took = f" in {duration(back.took_s)}" if back.took_s is not None else ""
+        proof = f" (proven by {many(back.verified_requests, 'request')})" if back.verified_requests else ""
+        if back.serves in {"", "nobody", "mixed"}:
+            return f"sending every request back to blue was tried, but {serves(back.serves)}"
+        return f"every request was sent back to {back.serves}{took}{proof}, and {who_serves_now(record)}"
+    if clause.state:
+        return f"the run stopped there: {_inner(clause.state)}; {who_serves_now(record)}"
+    moved = any(weight.percent for weight in record.weights)
+    stopped = "the run stopped there" + ("" if moved else " before any traffic had moved")
+    return f"{stopped}, and {who_serves_now(record)}"
+
+
+def _next(clause: ClauseView) -> str:
+    return f"next: {_bare(clause.remedy)}" if clause.remedy else "next: read the clause below, correct it, and run again"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
+
+
+def _inner(text: str) -> str:
+    return _bare(text)
+
+
+def _end(text: str) -> str:
+    return f"{_bare(text)}."
+
+
+# -- gates -------------------------------------------------------------------------------------------------------------
+
+
+def gate_groups(record: Record) -> list[tuple[GateView, list[GateView]]]:
+    """Return every gate at every weight and clause, its deciding measurement first: the worst, else the last."""
+    groups: dict[tuple[str, int | None, str], list[GateView]] = {}
+    for gate in record.gates:
+        groups.setdefault((gate.clause, gate.percent, gate.name), []).append(gate)
+    return [(_deciding(found), found) for found in groups.values()]
+
+
+def _deciding(found: Sequence[GateView]) -> GateView:
+    for result in BAD:
+        bad = [gate for gate in found if gate.result == result]
+        if bad:
+            return bad[-1]
+    return found[-1]
