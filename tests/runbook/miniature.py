@@ -10,10 +10,12 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cutover import project
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SLOWEST_S = 100.0
 """On a machine that does much else; alone, a run takes a second."""

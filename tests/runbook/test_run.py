@@ -66,7 +66,7 @@ def test_no_file_of_the_record_holds_a_secret(miniature: Miniature, how: str) ->
         ("refuse", "FAIL", "FAILED", 5, "2.1a failed"),
     ],
 )
-def test_the_first_clause_that_does_not_pass_ends_the_run(
+def test_the_first_clause_that_does_not_pass_ends_the_run(  # noqa: PLR0917  # a row of the table
     miniature: Miniature, how: str, result: str, outcome: str, code: int, halt: str
 ) -> None:
     ran = miniature.run(do={"2.1a": how})

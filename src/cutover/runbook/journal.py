@@ -108,7 +108,7 @@ def _digest(line: Mapping[str, Any]) -> str:
 
 
 class Journal:
-    """One journal file, open for appending by this process alone; safe to write from several threads."""
+    """One journal file, appended to by this process alone; safe to write from several threads."""
 
     def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK, secrets: Iterable[str] = ()) -> None:
         """Open `path`, new or with a chain that holds. Raises JournalBroken."""
@@ -122,7 +122,8 @@ class Journal:
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._entries = Journal.verify(path) if path.exists() else []
-        self._file = path.open("ab", buffering=0)
+        self._closed = False
+        path.touch()
 
     @property
     def head(self) -> str:
@@ -148,8 +149,12 @@ class Journal:
                 "previous": self.head,
             }
             line["digest"] = _digest(line)
-            self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
-            os.fsync(self._file.fileno())
+            if self._closed:
+                raise RuntimeError(f"the journal {self.path} is closed")
+            content = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            with self.path.open("ab", buffering=0) as file:
+                file.write(content)
+                os.fsync(file.fileno())
             entry = _entry(line)
             self._entries.append(entry)
             self._tell(entry)
@@ -218,9 +223,8 @@ class Journal:
         return None
 
     def close(self) -> None:
-        """Close the file; nothing can be written afterwards."""
-        with contextlib.suppress(OSError):
-            self._file.close()
+        """Seal the journal in this process; nothing can be written afterwards."""
+        self._closed = True
 
     @staticmethod
     def verify(path: Path, *, head: str | None = None) -> list[Entry]:
