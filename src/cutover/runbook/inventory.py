@@ -71,12 +71,12 @@ def read_features(folder: Path) -> tuple[PlannedScenario, ...]:
 
 
 def _read(path: Path) -> Iterator[PlannedScenario]:
-    from gherkin.errors import ParserException  # noqa: PLC0415  # not needed by `--help`
+    from gherkin.errors import ParserError  # noqa: PLC0415  # not needed by `--help`
     from gherkin.parser import Parser  # noqa: PLC0415
 
     try:
         document = Parser().parse(path.read_text("utf-8"))
-    except ParserException as problem:
+    except ParserError as problem:
         raise RunbookInvalid(f"{path} is not Gherkin", code="feature-unreadable", seen=str(problem)) from problem
     feature = document.get("feature")
     if feature is None:

@@ -1,0 +1,265 @@
+"""The verdict's algebra: every combination, and the invariants that no combination may break."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cutover.errors import CouldNotMeasure
+from cutover.model import Clause, Outcome, Result, Risk
+from cutover.runbook import verdict
+from cutover.runbook.journal import Entry
+from cutover.runbook.plan import NotRunKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cutover.runbook.verdict import Verdict
+
+START = datetime(2026, 11, 23, 4, tzinfo=UTC)
+DIGEST = "sha256:" + "0" * 64
+
+
+def clause(id_: str, *, built: bool = True) -> Clause:
+    return Clause(
+        id=id_,
+        title=f"title of {id_}",
+        phase="1",
+        stage=1,
+        guide="g",
+        performed_by="h",
+        check="c",
+        risk=Risk.REVERSIBLE,
+        changes="",
+        undo="",
+        built=built,
+        not_built_reason="" if built else "not yet",
+    )
+
+
+class Lines:
+    """A journal's lines, as data."""
+
+    def __init__(self, *, scope: str = "all", max_failed: int = 0) -> None:
+        self.entries: list[Entry] = []
+        self.add(
+            "run_started",
+            upgrade_id="2026-11-23-0400",
+            target={"name": "t", "kind": "staging", "notice": ""},
+            **{"from": "a", "to": "b"},
+            strategy="gradual",
+            scope=scope,
+            policy_sha256=DIGEST,
+            target_sha256=DIGEST,
+            max_failed=max_failed,
+            operator="me@here",
+        )
+
+    def add(self, event: str, clause_id: str | None = None, **data: Any) -> Lines:  # noqa: ANN401
+        number = len(self.entries)
+        self.entries.append(
+            Entry(
+                seq=number,
+                time=START + timedelta(seconds=number),
+                event=event,
+                clause=clause_id,
+                data=data,
+                previous="",
+                digest="",
+            )
+        )
+        return self
+
+    def result(self, clause_id: str, result: str, **data: Any) -> Lines:  # noqa: ANN401
+        if result != "NOT_RUN":
+            self.add("clause_started", clause_id, scenario=f"scenario of {clause_id}")
+        return self.add(
+            "clause_finished",
+            clause_id,
+            result=Result(result),
+            scenario=f"scenario of {clause_id}",
+            reason=data.pop("reason", "because"),
+            **data,
+        )
+
+    def traffic(self, *, attempted: int = 100, failed: int = 0) -> Lines:
+        return self.add("load_finished", planned=120, attempted=attempted, failed=failed, by_colour={"blue": attempted})
+
+    def evidence(self, *, before: int = 5, missing: int = 0, changed: int = 0) -> Lines:
+        return self.add("evidence", before=before, after=before, missing=missing, changed=changed, added=0, unchanged=5)
+
+    def judge(self, *ids: str) -> Verdict:
+        return verdict.compute(self.entries, [clause(id_) for id_ in ids])
+
+
+def full(*results: tuple[str, str]) -> Lines:
+    lines = Lines().traffic().evidence()
+    for id_, result in results:
+        lines.result(id_, result, kind="not-needed")
+    return lines
+
+
+# -- every combination -------------------------------------------------------------------------------------------------
+
+OUTCOMES = [("PASS", None), ("FAIL", None), ("ERROR", None), ("INCONCLUSIVE", None)] + [
+    ("NOT_RUN", kind.value) for kind in NotRunKind
+]
+ALLOWED = {"not-built", "strategy", "not-needed", "observation"}
+
+
+def _expected(combination: tuple[tuple[str, str | None], ...], *, load: str, evidence: str, cut: str) -> Outcome:
+    """Say again, in other words, what the verdict must be."""
+    results = [result for result, _ in combination]
+    kinds = {kind for result, kind in combination if result == "NOT_RUN"}
+    if "FAIL" in results or load == "failed" or evidence in {"missing", "changed"}:
+        return Outcome.FAILED
+    for result, outcome in (("ERROR", Outcome.ERROR), ("INCONCLUSIVE", Outcome.INCONCLUSIVE)):
+        if result in results:
+            return outcome
+    if cut or kinds - ALLOWED - {"unreported"}:
+        return Outcome.INCOMPLETE
+    whole = "PASS" in results and load == "some" and evidence == "some" and "unreported" not in kinds
+    return Outcome.PASSED if whole else Outcome.ERROR
+
+
+@pytest.mark.parametrize("cut", ["", "scope", "stop"])
+@pytest.mark.parametrize("load", ["none", "some", "failed"])
+@pytest.mark.parametrize("evidence", ["none", "some", "missing", "changed"])
+def test_every_combination(cut: str, load: str, evidence: str) -> None:
+    for combination in itertools.product(OUTCOMES, repeat=2):
+        lines = Lines(scope="until 2" if cut == "scope" else "all")
+        if load != "none":
+            lines.traffic(failed=int(load == "failed"))
+        if evidence != "none":
+            lines.evidence(missing=int(evidence == "missing"), changed=int(evidence == "changed"))
+        for id_, (result, kind) in zip(("1.1a", "1.1b"), combination, strict=True):
+            if kind != "unreported":
+                lines.result(id_, result, **({"kind": kind} if kind else {}))
+        if cut == "stop":
+            lines.add("run_interrupted", signal="SIGINT")
+        judged = lines.judge("1.1a", "1.1b")
+        expected = _expected(combination, load=load, evidence=evidence, cut=cut)
+        assert judged.outcome is expected, (combination, cut, load, evidence, judged.reasons)
+        assert (judged.exit_code == 0) == (judged.outcome is Outcome.PASSED)
+        assert judged.outcome is Outcome.PASSED or judged.reasons, "what is not green says why"
+
+
+# -- single rules ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("results", "codes", "outcome", "code"),
+    [
+        (["FAIL"], [1], "FAILED", 1),
+        (["FAIL"], [5], "FAILED", 5),
+        (["FAIL", "FAIL"], [5, 1], "FAILED", 1),
+        (["ERROR"], [3], "ERROR", 3),
+        (["ERROR"], [2], "ERROR", 2),
+        (["ERROR", "ERROR"], [2, 3], "ERROR", 3),
+        (["INCONCLUSIVE"], [4], "INCONCLUSIVE", 4),
+        (["ERROR", "FAIL"], [3, 1], "FAILED", 1),
+        (["INCONCLUSIVE", "ERROR"], [4, 3], "ERROR", 3),
+    ],
+)
+def test_exit_codes(results: list[str], codes: list[int], outcome: str, code: int) -> None:
+    lines = Lines().traffic().evidence()
+    ids = ["1.1a", "1.1b"][: len(results)]
+    for id_, result, exit_code in zip(ids, results, codes, strict=True):
+        lines.result(id_, result, exit_code=exit_code)
+    judged = lines.judge(*ids)
+    assert (judged.outcome, judged.exit_code) == (outcome, code)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["PASS", "FAIL", "INCONCLUSIVE"])))
+def test_of_several_scenarios_of_a_clause_the_worst_counts(order: tuple[str, ...]) -> None:
+    judged = full(*(("1.1a", result) for result in order)).judge("1.1a")
+    assert judged.clauses[0].record.result is Result.FAIL
+
+
+def test_a_clause_of_which_one_scenario_was_not_reached_has_not_passed() -> None:
+    lines = full(("1.1a", "PASS")).result("1.1a", "NOT_RUN", kind="not-reached", reason="not reached: 1.1b failed")
+    judged = lines.judge("1.1a")
+    assert judged.clauses[0].record.result is Result.NOT_RUN
+    assert judged.outcome is Outcome.INCOMPLETE
+
+
+def test_a_journal_that_ends_in_the_middle_is_incomplete() -> None:
+    lines = full(("1.1a", "PASS")).add("clause_started", "1.1b", scenario="s")
+    judged = lines.judge("1.1a", "1.1b")
+    assert judged.outcome is Outcome.INCOMPLETE
+    assert judged.clauses[1].record.reason == "started and never finished"
+
+
+def test_a_planned_clause_that_nobody_reported_is_an_error() -> None:
+    judged = full(("1.1a", "PASS")).judge("1.1a", "1.1b")
+    assert (judged.outcome, judged.exit_code) == (Outcome.ERROR, 3)
+    assert judged.reasons[0].startswith("no result was reported: 1.1b")
+
+
+def test_a_clause_that_is_not_built_needs_no_line() -> None:
+    lines = full(("1.1a", "PASS"))
+    judged = verdict.compute(lines.entries, [clause("1.1a"), clause("T.1", built=False)])
+    assert judged.outcome is Outcome.PASSED
+    assert judged.clauses[1].record.reason == "not yet"
+
+
+@pytest.mark.parametrize(("allowed", "outcome"), [(0, "FAILED"), (2, "FAILED"), (3, "PASSED")])
+def test_failed_requests_against_the_policys_limit(allowed: int, outcome: str) -> None:
+    lines = Lines(max_failed=allowed).traffic(failed=3).evidence().result("1.1a", "PASS")
+    assert lines.judge("1.1a").outcome == outcome
+
+
+def test_a_defect_of_the_harness_is_never_green() -> None:
+    judged = full(("1.1a", "PASS")).add("fault", message="ValueError: x").judge("1.1a")
+    assert (judged.outcome, judged.exit_code) == (Outcome.ERROR, 3)
+    assert judged.reasons[0] == "fault of the harness: ValueError: x"
+
+
+def test_no_run_has_no_verdict() -> None:
+    with pytest.raises(CouldNotMeasure):
+        verdict.compute([], [clause("1.1a")])
+
+
+def test_deviations_are_sorted_by_number_and_said_once() -> None:
+    lines = full(("1.1a", "PASS"))
+    for id_, did in (("F.10", "x"), ("F.2", "y"), ("F.2", "z")):
+        lines.add("deviation", id=id_, did=did, instead_of="i", why="w")
+    assert [(d.id, d.did) for d in lines.judge("1.1a").deviations] == [("F.2", "z"), ("F.10", "x")]
+
+
+def test_the_reasons_of_a_failure_begin_with_the_failed_clause() -> None:
+    lines = full(("1.1a", "PASS"))
+    lines.result("3.1a", "FAIL", reason="the share is wrong")
+    lines.add("rollback_started", trigger="3.1a")
+    lines.add("rollback_finished", took_s=2.9, serves="blue")
+    judged = lines.judge("1.1a", "3.1a")
+    assert judged.reasons == ("3.1a FAIL: the share is wrong", "rolled back; served by blue")
+    assert judged.rollback == {"performed": True, "serves": "blue", "took_s": 2.9, "trigger": "3.1a"}
+
+
+@pytest.mark.parametrize("result", ["PASS", "FAIL", "ERROR", "INCONCLUSIVE", "NOT_RUN"])
+def test_the_document_satisfies_its_schema(tmp_path: Path, result: str) -> None:
+    lines = full(("1.1a", result)).add("plan", digest=DIGEST)
+    lines.add("fact", name="observation", facts={"state": "running", "until": "2026-11-26T04:00:00.000000Z"})
+    lines.add("command", argv=["true"])
+    path = tmp_path / "verdict.json"
+    verdict.write(lines.judge("1.1a").document(entries=9, journal_head=DIGEST), path)
+    written = json.loads(path.read_text("utf-8"))
+    assert written["counts"][result] == 1
+    assert written["observation"]["state"] == "running"
+    assert (written["commands"], written["load"]["planned"]) == (1, 120)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("result", "GREEN"), ("exit_code", 1), ("exit_code", 9), ("upgrade", {}), ("load", {"planned": -1})],
+)
+def test_a_document_that_breaks_the_schema_is_not_written(tmp_path: Path, key: str, value: object) -> None:
+    document = full(("1.1a", "PASS")).judge("1.1a").document()
+    with pytest.raises(CouldNotMeasure, match="does not fit its own schema"):
+        verdict.write({**document, key: value}, tmp_path / "verdict.json")
+    assert not (tmp_path / "verdict.json").exists()
