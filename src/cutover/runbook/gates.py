@@ -428,7 +428,7 @@ def require_passed(results: Sequence[GateResult]) -> None:
     facts: dict[str, Any] = {"gates": [result.name for result in bad], "queries": [result.query for result in bad]}
     if verdict is Result.FAIL:
         raise ClauseFailed(
-            f"green does not satisfy the gate: {names}",
+            f"a gate does not hold: {names}",
             code="gate-failed",
             seen=seen,
             guide="3.3",
