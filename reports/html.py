@@ -1,0 +1,137 @@
+"""report.html: the record as one page that needs nothing else.
+
+Invariants: no URL leads out of the record's folder and the page's own policy forbids loading anything; every text of
+the record is escaped; everything can be read without scripts, which only filter and unfold.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from reports import timeline, wording
+from reports.record import NO_VERDICT, PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import jinja2
+
+    from reports.record import Record
+
+TEMPLATES = Path(__file__).parent / "templates"
+NAME = "report.html"
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Return the templates' environment: everything is escaped, an unknown name is an error."""
+    import jinja2  # noqa: PLC0415  # 60 ms that a run does not need before its end
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(("html", "html.j2")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "clock": wording.clock,
+        "count": wording.count,
+        "duration": wording.duration,
+        "phase": wording.phase,
+        "link": link,
+    }
+    made.globals |= {"measure": wording.measure, "many": wording.many}
+    return made
+
+
+def link(path: str) -> str:
+    """Return a path of the record as a relative URL."""
+    return quote(path)
+
+
+def build(record: Record) -> str:
+    """Return the page."""
+    drawing = timeline.draw(record)
+    picture = Markup(timeline.svg(drawing)) if drawing is not None else None  # noqa: S704  # svg() escapes its texts
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            words=wording,
+            picture=picture,
+            looks=Markup(timeline.css()),  # noqa: S704  # constants of ours
+            **facts(record),
+        )
+    )
+
+
+def facts(record: Record) -> dict[str, Any]:
+    """Return what page, PDF and summary say alike."""
+    return {
+        "title": wording.title(record),
+        "lead": wording.lead(record),
+        "outcome": record.result if record.result != NO_VERDICT else "NO VERDICT",
+        "phases": [
+            (wording.phase(name), [clause for clause in record.clauses if clause.phase == name])
+            for name in dict.fromkeys([*PHASES, *(clause.phase for clause in record.clauses)])
+            if any(clause.phase == name for clause in record.clauses)
+        ],
+        "gates": wording.gate_groups(record),
+        "guarantees": [clause for clause in record.clauses if clause.phase == "evidence"],
+        "checked": checked(record),
+        "troubled": [clause for clause in record.clauses if clause.result in wording.BAD],
+        "not_run": wording.not_run_reasons(record),
+        "load": load_rows(record),
+        "events": event_counts(record),
+    }
+
+
+def checked(record: Record) -> Mapping[str, tuple[int, int]]:
+    """Return for each evidence clause how many items were checked, and with how many findings."""
+    return {
+        line.clause: (int(line.data.get("checked") or 0), int(line.data.get("findings") or 0))
+        for line in record.events("observation")
+        if line.clause and "checked" in line.data
+    }
+
+
+def load_rows(record: Record) -> list[tuple[str, str]]:
+    """Return the load's statistics as rows; empty when no request was sent."""
+    load = record.load
+    if not load.get("attempted"):
+        return []
+    rows = [(name, wording.count(load[key])) for name, key in _LOAD if key in load]
+    rows += [(f"served by {name}", wording.count(number)) for name, number in sorted((load.get("by_colour") or {}).items())]
+    if load.get("seconds"):
+        rows.append(("measured for", wording.duration(float(load["seconds"]))))
+        rows.append(("mean rate", f"{load['attempted'] / float(load['seconds']):.0f} requests/s"))
+    for name in sorted({colour for second in record.seconds for colour in second.p99_ms}):
+        values = sorted(second.p99_ms[name] for second in record.seconds if name in second.p99_ms)
+        rows.append((f"p99 of a second, {name}", f"median {values[len(values) // 2]:.0f} ms, worst {values[-1]:.0f} ms"))
+    return rows
+
+
+_LOAD = (
+    ("requests planned", "planned"),
+    ("requests sent", "attempted"),
+    ("requests failed", "failed"),
+    ("reads", "reads"),
+    ("writes", "writes"),
+    ("scans", "scans"),
+    ("write markers acknowledged", "markers_acknowledged"),
+)
+
+
+def event_counts(record: Record) -> list[tuple[str, int]]:
+    """Return how many lines of each event the journal holds, the most frequent first."""
+    found: dict[str, int] = {}
+    for line in record.lines:
+        found[line.event] = found.get(line.event, 0) + 1
+    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))

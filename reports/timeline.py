@@ -1,0 +1,553 @@
+"""The timeline as a picture: one layout, drawn as inline SVG for the page and as vectors for the PDF.
+
+Rows on one time axis: phases as bands, flags, green's weight as a step line, requests by colour as areas, failed requests
+as ticks, p99 of both colours, every gate measurement as a mark in a lane of its own.
+Invariants: coordinates are in points of the drawing, y grows downwards; a second that was not measured leaves a gap; a
+failed request is always visible, however many seconds share a pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import timedelta
+from html import escape
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from reports import wording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from reports.record import LoadView, Record
+
+_MOST_COLUMNS = 480
+"""A long run's seconds are put together into so many columns at most."""
+_GAP_COLUMNS = 3.5
+_LEFT, _RIGHT = 124.0, 14.0
+_TITLES = 2.0
+"""Where the rows' titles begin."""
+_COLOURS = ("blue", "green")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a shape looks, on paper and on a dark screen; empty colours are not painted."""
+
+    fill: str = ""
+    dark_fill: str = ""
+    stroke: str = ""
+    dark_stroke: str = ""
+    width: float = 1.0
+    dash: tuple[float, ...] = ()
+    size: float = 0.0
+    """Of text; 0 for shapes."""
+    bold: bool = False
+
+
+_INK, _DARK_INK = "#1b2430", "#e6ebf2"
+_SOFT, _DARK_SOFT = "#566273", "#9aa7b8"
+_RULE, _DARK_RULE = "#d9dee6", "#344052"
+_BLUE, _DARK_BLUE = "#2457a7", "#6ea2f2"
+_GREEN, _DARK_GREEN = "#1c8a52", "#4cc98a"
+_RED, _DARK_RED = "#b3261e", "#ff7b72"
+_AMBER, _DARK_AMBER = "#a15c00", "#f0b04f"
+
+LOOKS: Mapping[str, Look] = {
+    "text": Look(fill=_INK, dark_fill=_DARK_INK, size=11),
+    "strong": Look(fill=_INK, dark_fill=_DARK_INK, size=11, bold=True),
+    "soft": Look(fill=_SOFT, dark_fill=_DARK_SOFT, size=10),
+    "alarm": Look(fill=_RED, dark_fill=_DARK_RED, size=10.5, bold=True),
+    "rule": Look(stroke=_RULE, dark_stroke=_DARK_RULE, width=0.8),
+    "axis": Look(stroke=_SOFT, dark_stroke=_DARK_SOFT, width=0.8),
+    "limit": Look(stroke=_AMBER, dark_stroke=_DARK_AMBER, width=1.1, dash=(5, 3)),
+    "limit-text": Look(fill=_AMBER, dark_fill=_DARK_AMBER, size=10),
+    "band-a": Look(fill="#e9edf3", dark_fill="#253041"),
+    "band-b": Look(fill="#d7dee8", dark_fill="#313e52"),
+    "band-back": Look(fill="#f6d9d5", dark_fill="#5a2a28"),
+    "weight": Look(stroke=_INK, dark_stroke=_DARK_INK, width=1.8),
+    "weight-area": Look(fill="#eceff4", dark_fill="#222c3a"),
+    "blue-area": Look(fill="#9dbbe8", dark_fill="#33598f"),
+    "green-area": Look(fill="#8fd0ae", dark_fill="#2b7350"),
+    "other-area": Look(fill="#c9c9c9", dark_fill="#666666"),
+    "blue": Look(stroke=_BLUE, dark_stroke=_DARK_BLUE, width=1.5),
+    "green": Look(stroke=_GREEN, dark_stroke=_DARK_GREEN, width=1.5, dash=(6, 2)),
+    "error": Look(stroke=_RED, dark_stroke=_DARK_RED, width=1.6),
+    "flag": Look(fill=_INK, dark_fill=_DARK_INK, stroke=_INK, dark_stroke=_DARK_INK, width=0.8),
+    "flag-bad": Look(fill=_RED, dark_fill=_DARK_RED, stroke=_RED, dark_stroke=_DARK_RED, width=0.8),
+    "good": Look(fill="#63a883", dark_fill="#3d9a6b"),
+    "bad": Look(fill=_RED, dark_fill=_DARK_RED),
+    "undecided": Look(fill=_AMBER, dark_fill=_DARK_AMBER),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    look: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """Straight lines from point to point; filled when the look has a fill."""
+
+    points: tuple[tuple[float, float], ...]
+    look: str
+    closed: bool = False
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A line of text; y is its baseline."""
+
+    x: float
+    y: float
+    text: str
+    look: str = "text"
+    anchor: str = "start"
+    """start, middle or end."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Drawing:
+    """Shapes in the order in which they are painted."""
+
+    width: float
+    height: float = 0.0
+    shapes: list[Box | Path | Label] = field(default_factory=list)
+    description: str = ""
+    """What the picture shows, for those who do not see it."""
+
+    def box(self, x: float, y: float, width: float, height: float, look: str, hint: str = "") -> None:
+        """Add a rectangle."""
+        self.shapes.append(Box(x=x, y=y, width=width, height=height, look=look, hint=hint))
+
+    def path(self, points: Iterable[tuple[float, float]], look: str, *, closed: bool = False, hint: str = "") -> None:
+        """Add a line, or an area."""
+        self.shapes.append(Path(points=tuple(points), look=look, closed=closed, hint=hint))
+
+    def label(self, x: float, y: float, text: str, look: str = "text", anchor: str = "start") -> None:
+        """Add a line of text."""
+        self.shapes.append(Label(x=x, y=y, text=text, look=look, anchor=anchor))
+
+
+def text_width(text: str, look: str) -> float:
+    """Return about how wide a text is."""
+    return len(text) * LOOKS[look].size * (0.60 if LOOKS[look].bold else 0.55)
+
+
+# -- layout ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axis:
+    """Time as x."""
+
+    start: datetime
+    end: datetime
+    left: float
+    right: float
+
+    def x(self, moment: datetime) -> float:
+        """Return where a moment is, kept inside of the picture."""
+        whole_s = max((self.end - self.start).total_seconds(), 0.001)
+        part = (moment - self.start).total_seconds() / whole_s
+        return self.left + (self.right - self.left) * min(1.0, max(0.0, part))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """Some seconds of load together."""
+
+    time: datetime
+    """The middle."""
+    length_s: float
+    by_colour: Mapping[str, float]
+    """Requests per second."""
+    failed: int
+    p99_ms: Mapping[str, float]
+    """The worst second."""
+
+
+def draw(record: Record, *, width: float = 1000.0) -> Drawing | None:
+    """Return the timeline of a record, or None when it has no time to show."""
+    if record.started is None or record.finished is None or record.finished <= record.started:
+        return None
+    drawing = Drawing(width=width, description=_description(record))
+    axis = _Axis(start=record.started, end=record.finished, left=_LEFT, right=width - _RIGHT)
+    columns = _columns(record.seconds)
+    y = _legend(drawing, 14)
+    y = _bands(drawing, record, axis, y)
+    y = _flags(drawing, record, axis, y)
+    y = _weight(drawing, record, axis, y + 6)
+    if columns:
+        y = _requests(drawing, columns, axis, y + 16)
+        y = _errors(drawing, columns, axis, y + 8)
+        y = _latency(drawing, record, columns, axis, y + 16)
+    else:
+        y += 22
+        drawing.label(axis.left, y, "no request was measured in this run", "soft")
+    y = _gates(drawing, record, axis, y + 14)
+    drawing.height = _time_axis(drawing, axis, y + 2)
+    return drawing
+
+
+def _description(record: Record) -> str:
+    load = wording.traffic(record)[0]
+    weights = ", ".join(f"{weight.percent:g} % at {wording.clock(weight.time)}" for weight in record.weights)
+    return (
+        f"Timeline of the upgrade from {wording.clock(record.started)} to {wording.clock(record.finished)} UTC. "
+        f"Weight of green: {weights or 'never changed'}. {load}. "
+        f"{wording.many(len(record.gates), 'gate measurement')}. The tables of this report hold the same data."
+    )
+
+
+def _columns(seconds: Sequence[LoadView]) -> list[_Column]:
+    if not seconds:
+        return []
+    per = max(1, math.ceil(len(seconds) / _MOST_COLUMNS))
+    columns = []
+    for first in range(0, len(seconds), per):
+        some = seconds[first : first + per]
+        names = {name for second in some for name in second.by_colour}
+        measured = {name for second in some for name in second.p99_ms}
+        columns.append(
+            _Column(
+                time=some[0].time + (some[-1].time - some[0].time) / 2,
+                length_s=float(len(some)),
+                by_colour={name: sum(s.by_colour.get(name, 0) for s in some) / len(some) for name in names},
+                failed=sum(second.failed for second in some),
+                p99_ms={name: max(s.p99_ms[name] for s in some if name in s.p99_ms) for name in measured},
+            )
+        )
+    return columns
+
+
+def _legend(drawing: Drawing, y: float) -> float:
+    x = _LEFT
+    entries = (
+        ("area", "blue-area", "requests served by blue"),
+        ("area", "green-area", "by green"),
+        ("line", "weight", "weight of green"),
+        ("line", "blue", "p99 blue"),
+        ("line", "green", "p99 green"),
+        ("line", "limit", "limit"),
+        ("tick", "error", "failed requests"),
+        ("area", "good", "gate passes"),
+        ("area", "bad", "fails"),
+    )
+    for kind, look, text in entries:
+        wide = text_width(text, "soft") + 30
+        if x + wide > drawing.width - _RIGHT + 16:
+            x, y = _LEFT, y + 15
+        if kind == "area":
+            drawing.box(x, y - 8, 14, 8, look)
+        elif kind == "line":
+            drawing.path([(x, y - 4), (x + 16, y - 4)], look)
+        else:
+            drawing.path([(x + 7, y - 9), (x + 7, y + 1)], look)
+        drawing.label(x + 20, y, text, "soft")
+        x += wide
+    return y + 10
+
+
+def _bands(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
+    """Draw the phases: neighbours in time of one phase are one band."""
+    height = 20.0
+    ran = sorted((c for c in record.clauses if c.started and c.finished), key=lambda c: (c.started, c.finished))
+    spans = []
+    for name, group in groupby(ran, key=lambda clause: clause.phase):
+        some = list(group)
+        spans.append((name, some[0].started, max(c.finished for c in some if c.finished), [c.id for c in some]))
+    drawing.label(_TITLES, y + 14, "Phases", "strong")
+    for number, (name, start, end, ids) in enumerate(spans):
+        if start is None:
+            continue
+        x, right = axis.x(start), axis.x(end)
+        look = "band-back" if name == "rollback" else ("band-a", "band-b")[number % 2]
+        title = wording.phase(name)
+        drawing.box(x, y, max(right - x, 1.0), height, look, f"{title}: {', '.join(ids)}")
+        for text in (title, title.partition(" ")[0] if title[:1].isdigit() else title[:1]):
+            if text_width(text, "text") + 6 <= right - x:
+                drawing.label((x + right) / 2, y + 14, text, "text", "middle")
+                break
+    return y + height
+
+
+def _flags(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
+    """Draw what turned the run: promotion, failures, the way back, removal of blue."""
+    flags = _turns(record)
+    if not flags:
+        return y
+    height = 16.0
+    ends = [axis.left - 1000.0] * 3
+    for moment, text, bad in flags:
+        x = axis.x(moment)
+        wide = text_width(text, "alarm") + 12
+        start = x if x + wide <= drawing.width else x - wide
+        row = next((number for number, end in enumerate(ends) if end + 6 < start), len(ends) - 1)
+        ends[row] = start + wide
+        top = y + 6 + row * height
+        drawing.path([(x, y), (x, top + 10)], "flag-bad" if bad else "flag")
+        tip = 6.0 if start == x else -6.0
+        drawing.path([(x, top), (x + tip, top + 4), (x, top + 8)], "flag-bad" if bad else "flag", closed=True)
+        look = "alarm" if bad else "text"
+        drawing.label(x + (9 if tip > 0 else -9), top + 8, text, look, "start" if tip > 0 else "end")
+    used = max(number for number, end in enumerate(ends) if end > axis.left - 1000.0) + 1
+    return y + 8 + used * height
+
+
+def _turns(record: Record) -> list[tuple[datetime, str, bool]]:
+    found: list[tuple[datetime, str, bool]] = []
+    for line in record.events("done"):
+        if line.data.get("action") == "promote":
+            found.append((line.time, "promoted", False))
+        elif line.data.get("action") == "decommission":
+            found.append((line.time, "blue removed", False))
+    found += [
+        (clause.finished, f"{clause.id} {clause.result.lower()}", True)
+        for clause in record.clauses
+        if clause.finished is not None and clause.result in wording.BAD
+    ]
+    for line in record.events("rollback_finished"):
+        serves = str(line.data.get("serves") or "who serves is unknown")
+        found.append((line.time, f"rolled back: {serves}", serves != "blue"))
+    return sorted(found)
+
+
+def _frame(drawing: Drawing, axis: _Axis, y: float, height: float, title: str, marks: Sequence[tuple[float, str]]) -> None:
+    """Draw a panel's title, its horizontal rules and their labels; marks: position from 0 (bottom) to 1, text."""
+    drawing.label(_TITLES, y + 9, title, "strong")
+    for part, text in marks:
+        level = y + height * (1 - part)
+        drawing.path([(axis.left, level), (axis.right, level)], "rule")
+        drawing.label(axis.left - 6, level + 4, text, "soft", "end")
+
+
+def _weight(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
+    height = 62.0
+    points = [(axis.left, y + height)]
+    level = y + height
+    for weight in record.weights:
+        x, new = axis.x(weight.time), y + height * (1 - min(100.0, max(0.0, weight.percent)) / 100)
+        points += [(x, level), (x, new)]
+        level = new
+    points.append((axis.right, level))
+    drawing.path([*points, (axis.right, y + height), (axis.left, y + height)], "weight-area", closed=True)
+    _frame(drawing, axis, y, height, "Weight", [(0, "0 %"), (0.5, "50 %"), (1, "100 %")])
+    drawing.path(points, "weight")
+    free = axis.left
+    for weight in record.weights:
+        x, text = axis.x(weight.time), f"{weight.percent:g} %"
+        position = x + 4
+        if position >= free and position + text_width(text, "soft") < axis.right and 0 < weight.percent < 100:
+            drawing.label(position, y + height * (1 - weight.percent / 100) - 4, text, "soft")
+            free = position + text_width(text, "soft") + 4
+    return y + height
+
+
+def _requests(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
+    height = 86.0
+    names = sorted({name for column in columns for name in column.by_colour}, key=_rank)
+    top = _nice(max(sum(column.by_colour.values()) for column in columns))
+    for run in _runs(columns):
+        base = [0.0] * len(run)
+        for name in names:
+            upper = [low + column.by_colour.get(name, 0.0) for low, column in zip(base, run, strict=True)]
+            if upper != base:
+                outline = [(axis.x(c.time), y + height * (1 - v / top)) for c, v in zip(run, upper, strict=True)]
+                back = [(axis.x(c.time), y + height * (1 - v / top)) for c, v in zip(run, base, strict=True)]
+                look = f"{name}-area" if name in _COLOURS else "other-area"
+                drawing.path([*outline, *reversed(back)], look, closed=True, hint=f"served by {name}")
+            base = upper
+    _frame(drawing, axis, y, height, "Requests/s", [(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g}")])
+    return y + height
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return (_COLOURS.index(name) if name in _COLOURS else len(_COLOURS), name)
+
+
+def _errors(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
+    height = 16.0
+    total = sum(column.failed for column in columns)
+    drawing.label(_TITLES, y + 12, "Failed", "strong")
+    drawing.path([(axis.left, y + height), (axis.right, y + height)], "rule")
+    for column in columns:
+        if column.failed:
+            x = axis.x(column.time)
+            drawing.path([(x, y), (x, y + height)], "error", hint=f"{column.failed} failed {wording.clock(column.time)}")
+    if not total:
+        drawing.label(axis.left + 4, y + 12, "no request failed", "soft")
+    return y + height
+
+
+def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
+    height = 78.0
+    values = [value for column in columns for value in column.p99_ms.values()]
+    gates = [gate for gate in record.gates if gate.name == "latency_p99" and gate.limit]
+    limit_ms = gates[0].limit * 1000 if gates and gates[0].limit else None
+    top = _nice(max([*values, (limit_ms or 0) * 1.1, 1.0]))
+    for run in _runs(columns):
+        for name in _COLOURS:
+            for part in _measured(run, name):
+                points = [(axis.x(c.time), y + height * (1 - c.p99_ms[name] / top)) for c in part]
+                if len(points) == 1:
+                    points.append((points[0][0] + 1.5, points[0][1]))
+                drawing.path(points, name)
+    _frame(drawing, axis, y, height, "p99", [(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g} ms")])
+    if limit_ms:
+        level = y + height * (1 - limit_ms / top)
+        drawing.path([(axis.left, level), (axis.right, level)], "limit")
+        drawing.label(axis.left + 4, level - 4, f"limit {limit_ms:g} ms", "limit-text")
+    return y + height
+
+
+def _measured(run: Sequence[_Column], name: str) -> list[list[_Column]]:
+    """Return the stretches in which a colour's latency was measured."""
+    return [list(group) for known, group in groupby(run, key=lambda column: name in column.p99_ms) if known]
+
+
+def _runs(columns: Sequence[_Column]) -> list[list[_Column]]:
+    """Return the stretches without a gap in the measurements."""
+    runs: list[list[_Column]] = []
+    for column in columns:
+        previous = runs[-1][-1] if runs else None
+        if previous is None or column.time - previous.time > timedelta(seconds=_GAP_COLUMNS * previous.length_s):
+            runs.append([])
+        runs[-1].append(column)
+    return runs
+
+
+_MARKS = {"PASS": "good", "FAIL": "bad"}
+
+
+def _gates(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
+    """Draw a lane for every gate, a mark for every measurement; what failed is painted last."""
+    drawing.label(_TITLES, y + 9, "Gates", "strong")
+    lanes = list(dict.fromkeys((gate.name, gate.title) for gate in record.gates))
+    if not lanes:
+        drawing.label(axis.left + 4, y + 9, "no gate was measured", "soft")
+        return y + 14
+    for name, title in lanes:
+        mine = [gate for gate in record.gates if gate.name == name]
+        first_x = min(axis.x(gate.time) for gate in mine)
+        text = title if first_x - axis.left > text_width(title, "soft") + 8 else ""
+        drawing.path([(axis.left, y + 5), (axis.right, y + 5)], "rule")
+        if text:
+            drawing.box(axis.left, y, text_width(text, "soft") + 6, 10, "band-a")
+            drawing.label(axis.left + 3, y + 8.5, text, "soft")
+        for gate in sorted(mine, key=lambda gate: gate.result != "PASS"):
+            value = wording.measure(gate.value, gate.unit)
+            hint = f"{title}: {value}, {gate.result}, {wording.clock(gate.time)}"
+            tall = 0.0 if gate.result == "PASS" else 1.5
+            look = _MARKS.get(gate.result, "undecided")
+            drawing.box(axis.x(gate.time) - 1.6, y + 1 - tall, 3.2, 8 + 2 * tall, look, hint)
+        y += 14
+    return y
+
+
+def _time_axis(drawing: Drawing, axis: _Axis, y: float) -> float:
+    drawing.path([(axis.left, y), (axis.right, y)], "axis")
+    whole_s = (axis.end - axis.start).total_seconds()
+    step_s = _step(whole_s, most=int((axis.right - axis.left) // 74))
+    at = _first_tick(axis.start, step_s)
+    while at <= axis.end:
+        x = axis.x(at)
+        drawing.path([(x, y), (x, y + 4)], "axis")
+        text = at.strftime("%H:%M:%S" if step_s < 60 else "%H:%M" if whole_s < 86_400 else "%d %b %H:%M")
+        if axis.left + 12 <= x <= axis.right - 12:
+            drawing.label(x, y + 15, text, "soft", "middle")
+        at += timedelta(seconds=step_s)
+    drawing.label(_TITLES, y + 15, "UTC", "soft")
+    return y + 20
+
+
+def _first_tick(start: datetime, step_s: int) -> datetime:
+    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    passed_s = (start - midnight).total_seconds()
+    return midnight + timedelta(seconds=math.ceil(passed_s / step_s) * step_s)
+
+
+_STEPS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400)
+
+
+def _step(whole_s: float, *, most: int) -> int:
+    return next((step for step in _STEPS_S if whole_s / step <= max(2, most)), max(_STEPS_S[-1], int(whole_s / 6)))
+
+
+def _nice(value: float) -> float:
+    """Return a round number not below a value, for an axis with a mark in its middle."""
+    if value <= 0:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(factor * unit for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if factor * unit >= value * 0.999)
+
+
+# -- as SVG ------------------------------------------------------------------------------------------------------------
+
+
+def css() -> str:
+    """Return the looks as style rules, for light and for dark screens; paper is always light."""
+    light = "\n".join(f".t-{name}{{{_rule(look, dark=False)}}}" for name, look in LOOKS.items())
+    dark = "\n".join(f".t-{name}{{{_rule(look, dark=True)}}}" for name, look in LOOKS.items())
+    return f"{light}\n@media screen and (prefers-color-scheme: dark){{\n{dark}\n}}\n"
+
+
+def _rule(look: Look, *, dark: bool) -> str:
+    fill = (look.dark_fill if dark else look.fill) or "none"
+    stroke = look.dark_stroke if dark else look.stroke
+    parts = [f"fill:{fill}"]
+    if stroke:
+        parts += [f"stroke:{stroke}", f"stroke-width:{look.width:g}", "stroke-linejoin:round"]
+    if look.dash:
+        parts.append("stroke-dasharray:" + " ".join(f"{length:g}" for length in look.dash))
+    if look.size:
+        parts.append(f"font-size:{look.size:g}px")
+    if look.bold:
+        parts.append("font-weight:600")
+    return ";".join(parts)
+
+
+def svg(drawing: Drawing) -> str:
+    """Return a drawing as an SVG element for an HTML page; every text in it is escaped."""
+    parts = [
+        f'<svg viewBox="0 0 {drawing.width:g} {drawing.height:g}" role="img" aria-labelledby="timeline-title '
+        f'timeline-text" class="timeline"><title id="timeline-title">Timeline</title>'
+        f'<desc id="timeline-text">{escape(drawing.description)}</desc>'
+    ]
+    parts += [_SVG[type(shape)](shape) for shape in drawing.shapes]
+    parts.append("</svg>")
+    return "".join(parts)
+
+
+def _svg_box(shape: Box) -> str:
+    start = (
+        f'<rect x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" '
+        f'class="t-{shape.look}"'
+    )
+    return f"{start}><title>{escape(shape.hint)}</title></rect>" if shape.hint else f"{start}/>"
+
+
+def _svg_path(shape: Path) -> str:
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
+    name = "polygon" if shape.closed else "polyline"
+    start = f'<{name} points="{points}" class="t-{shape.look}"'
+    return f"{start}><title>{escape(shape.hint)}</title></{name}>" if shape.hint else f"{start}/>"
+
+
+def _svg_label(shape: Label) -> str:
+    anchor = "" if shape.anchor == "start" else f' text-anchor="{shape.anchor}"'
+    return f'<text x="{shape.x:.1f}" y="{shape.y:.1f}" class="t-{shape.look}"{anchor}>{escape(shape.text)}</text>'
+
+
+_SVG: Mapping[type, Callable[..., str]] = {Box: _svg_box, Path: _svg_path, Label: _svg_label}
