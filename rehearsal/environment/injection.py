@@ -56,7 +56,12 @@ class Injector:
 
     def strike(self, fault: faults.Fault) -> None:
         """Switch one fault on, and say so in the log."""
-        actions: dict[str, Callable[[], None]] = {
+        self.actions()[fault.name]()
+        self.say(f"{fault.name} struck at {fault.strikes_at}")
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """Return what each fault does."""
+        return {
             "image-missing": self._image_missing,
             "crash-loop": lambda: self._switch("crash-loop", colour="green"),
             "init-stuck": self._init_stuck,
@@ -72,8 +77,6 @@ class Injector:
             "stella-lies": lambda: self._switch("stella-lies", command="evidence verify-continuity"),
             "prometheus-down": lambda: self._kill("prometheus", signal.SIGKILL),
         }
-        actions[fault.name]()
-        self.say(f"{fault.name} struck at {fault.strikes_at}")
 
     @staticmethod
     def say(line: str) -> None:

@@ -151,13 +151,29 @@ def control_plane(scene: Scene) -> list[Part]:
     ]
 
 
-def unprivileged(scene: Scene, argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Wrap a command that refuses uid 0, so that it sees another uid while its files stay the operator's own."""
+_AS_NOBODY = """\
+mount -t tmpfs tmpfs /mnt && mkdir /mnt/data /mnt/programs &&
+mount --bind "$1" /mnt/data && mount --bind "$2" /mnt/programs &&
+chown -R 65534:65534 /mnt/data && shift 2 && exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
+"""
+"""A user that is nobody may pass neither root's home nor its cache, so data and programs are bound where it can."""
+
+
+def postgres_program(scene: Scene, program: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command of a PostgreSQL program on the environment's data folder.
+
+    PostgreSQL refuses uid 0. In one more user namespace it sees another uid while the files stay the operator's own;
+    where there are no user namespaces it runs as nobody.
+    """
+    path, data = Path(scene.tools[program]).resolve(), str(scene.place.data("postgres"))
     if not scene.uid_is_root:
-        return argv
+        return (str(path), "-D", data, *arguments)
     if scene.user_namespaces:
-        return ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--", *argv)
-    return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", *argv)
+        return ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--", str(path), "-D", data, *arguments)
+    unit = path.parents[3]
+    inner = str(Path("/mnt/programs") / path.relative_to(unit))
+    script = ("sh", "-c", _AS_NOBODY, "postgres", data, str(unit), inner, "-D", "/mnt/data")
+    return ("unshare", "--mount", "--", *script, *arguments)
 
 
 def postgres(scene: Scene) -> Part:
@@ -165,25 +181,15 @@ def postgres(scene: Scene) -> Part:
     return Part(
         name="postgres",
         address=f"{layout.POSTGRES}:5432",
-        argv=unprivileged(
+        argv=postgres_program(
             scene,
-            (
-                scene.tools["postgres"],
-                "-D",
-                str(scene.place.data("postgres")),
-                "-c",
-                f"listen_addresses={layout.POSTGRES},{layout.POSTGRES_GREEN}",
-                "-c",
-                "unix_socket_directories=",
-                "-c",
-                "max_connections=200",
-                "-c",
-                "fsync=off",
-                "-c",
-                "autovacuum_naptime=30s",
-                "-c",
-                "log_min_messages=warning",
-            ),
+            "postgres",
+            *("-c", f"listen_addresses={layout.POSTGRES},{layout.POSTGRES_GREEN}"),
+            *("-c", "unix_socket_directories="),
+            *("-c", "max_connections=200"),
+            *("-c", "fsync=off"),
+            *("-c", "autovacuum_naptime=30s"),
+            *("-c", "log_min_messages=warning"),
         ),
         ready=probes.tcp_postgres(layout.POSTGRES),
         stop_signal=2,
@@ -261,7 +267,7 @@ def store(scene: Scene) -> Part:
             "-master.telemetry=false",
         ),
         ready=probes.http_get(f"http://{layout.STORE}:8333/", accepted=(200, 403)),
-        stop_bound_s=4,
+        stop_bound_s=1.5,
         survives_kill=True,  # its servers do end in order; the process then lingers
     )
 

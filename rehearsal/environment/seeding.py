@@ -31,7 +31,7 @@ from rehearsal.environment.sitedata import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HBA = "host all all 10.0.0.0/8 scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
+_HBA = "host all all 10.0.0.0/8 {method}\nhost all all 127.0.0.1/32 {method}\n"
 
 
 def contents(scene: parts.Scene) -> tuple[list[parts.Part], list[parts.Job]]:
@@ -39,43 +39,25 @@ def contents(scene: parts.Scene) -> tuple[list[parts.Part], list[parts.Job]]:
     known = Secrets.read(scene.place.root)
     started = [dataclasses.replace(parts.postgres(scene), after=("initdb",)), parts.store(scene)]
     jobs = [
-        parts.Job(name="initdb", work=lambda: _initdb(scene, known)),
-        parts.Job(name="databases", work=lambda: _databases(known), after=("postgres",)),
+        parts.Job(name="initdb", work=lambda: _initdb(scene)),
+        parts.Job(name="databases", work=lambda: _databases(scene.place, known), after=("postgres",)),
         parts.Job(name="buckets", work=lambda: _buckets(known), after=("store",)),
         parts.Job(name="seed", work=lambda: _seed(scene.place, known), after=("databases", "buckets")),
     ]
     return started, jobs
 
 
-def _initdb(scene: parts.Scene, known: Secrets) -> None:
+def _initdb(scene: parts.Scene) -> None:
+    """Make the database cluster; until the passwords are set, whoever is in this sandbox is trusted."""
     folder = scene.place.data("postgres")
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    password = scene.place.root / "admin-password"
-    password.touch(mode=0o600)
-    password.write_text(known.admin_password, encoding="ascii")
-    run_logged(
-        scene.place,
-        "initdb",
-        parts.unprivileged(
-            scene,
-            (
-                scene.tools["initdb"],
-                "-D",
-                str(folder),
-                "--username=postgres",
-                f"--pwfile={password}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--locale=C",
-                "--no-sync",
-            ),
-        ),
-    )
-    password.unlink()
-    (folder / "pg_hba.conf").write_text(_HBA, encoding="ascii")
+    arguments = [
+        *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"),
+        *("--builtin-locale=C.UTF-8", "--no-sync", "--no-instructions"),
+    ]
+    run_logged(scene.place, "initdb", parts.postgres_program(scene, "initdb", *arguments))
+    (folder / "pg_hba.conf").write_text(_HBA.format(method="trust"), encoding="ascii")
 
 
 def run_logged(place: layout.Place, part: str, argv: Sequence[str], environment: dict[str, str] | None = None) -> None:
@@ -94,15 +76,19 @@ def run_logged(place: layout.Place, part: str, argv: Sequence[str], environment:
         raise PartFailed(f"{part} ended with code {done.returncode}", seen=tail(place.logs(part)))
 
 
-def _databases(known: Secrets) -> None:
+def _databases(place: layout.Place, known: Secrets) -> None:
+    """Make role and databases, set the passwords, and demand them from now on."""
     with psycopg.connect(known.dsn("postgres", admin=True), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("create role {} login password {}").format(sql.Identifier(ROLE), sql.Literal(known.password))
-        )
+        password = sql.Literal(known.password)
+        connection.execute(sql.SQL("alter role postgres password {}").format(sql.Literal(known.admin_password)))
+        connection.execute(sql.SQL("create role {} login password {}").format(sql.Identifier(ROLE), password))
         for database in (DATABASE, LOG_DATABASE):
             connection.execute(
                 sql.SQL("create database {} owner {}").format(sql.Identifier(database), sql.Identifier(ROLE))
             )
+        rules = place.data("postgres") / "pg_hba.conf"
+        rules.write_text(_HBA.format(method="scram-sha-256"), encoding="ascii")
+        connection.execute("select pg_reload_conf()")
 
 
 def _buckets(known: Secrets) -> None:

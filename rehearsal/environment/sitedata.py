@@ -12,10 +12,10 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ ITEMS = 2000
 """Evidence items of the history, four a scan."""
 _FORMAT = 1
 _BOUND_S = 600.0
+_KEPT_SETS = 4
+_MAKING = ".making-"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,22 +111,21 @@ def ensure(tools: parts.Tools, flags: Sequence[str], say: Callable[[str], None])
     home = layout.cache_folder() / "data"
     name = digest(tools)
     made = home / name
-    if made.is_dir():
-        return made
-    with _locked(home / f".{name}.lock"):
-        if made.is_dir():
-            return made
-        say("making the site's history (once; kept in the cache)")
-        _make(layout.Place.at(home / f".making-{name}"), tools, flags, made)
-        for other in home.iterdir():
-            if other.is_dir() and other.name != name and not other.name.startswith("."):
-                _forget(other)
+    if not made.is_dir():
+        with _locked(home / ".lock"):
+            if not made.is_dir():
+                say("making the site's history (once; kept in the cache)")
+                _clear(home)
+                _make(layout.Place.at(home / f"{_MAKING}{name}"), tools, flags, made)
+    os.utime(made)
     return made
 
 
-def _forget(folder: Path) -> None:
-    """Remove a set that no source makes any more, unless it was made or used within the last day."""
-    if time.time() - folder.stat().st_mtime > 24 * 3600:
+def _clear(home: Path) -> None:
+    """Remove what a killed process left half made, and all but the sets used last."""
+    folders = [entry for entry in home.iterdir() if entry.is_dir()]
+    sets = sorted((each for each in folders if not each.name.startswith(".")), key=lambda each: each.stat().st_mtime)
+    for folder in [each for each in folders if each.name.startswith(_MAKING)] + sets[: 1 - _KEPT_SETS]:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -16,7 +16,7 @@ import yaml
 from rehearsal.environment import layout, parts, pki, sitedata
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 NOTICE = "Rehearsal on an embedded site with a stand-in for the Stella platform, not a production system"
 STRATEGIES = ("gradual", "instant")
@@ -192,7 +192,7 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual") -> str:
     return _toml({"schema": "cutover/policy/v1", "strategy": strategy}, tables)
 
 
-def _toml(head: Mapping[str, Any], tables: list[tuple[str, Mapping[str, Any]]]) -> str:
+def _toml(head: Mapping[str, Any], tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     lines = [f"{key} = {_toml_value(value)}" for key, value in head.items()]
     for name, table in tables:
         lines += ["", f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items())]

@@ -1,0 +1,73 @@
+"""The commands: wrong input told once, clearly, without a traceback."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rehearsal.cli import env, faults, rehearse
+from rehearsal.environment import layout
+
+
+def _run(command: object, *arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments), catch_exceptions=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("status",), 3, "default  down"),
+        (("status", "--name", "Bad"), 2, "no name for an environment"),
+        (("exec", "--", "true"), 2, "the environment default is not up"),
+        (("shell",), 2, "the environment default is not up"),
+        (("kubectl", "get", "pods"), 2, "the environment default is not up"),
+        (("logs",), 2, "default has no logs"),
+        (("logs", "etcd"), 2, "no part 'etcd' with a log"),
+        (("down",), 0, "default was not up"),
+        (("list",), 0, "no environment"),
+    ],
+)
+def test_what_there_is_not_is_said(arguments: tuple[str, ...], code: int, said: str) -> None:
+    result = _run(env, *arguments)
+    assert result.exit_code == code
+    assert said in result.output
+
+
+def test_status_and_list_are_one_json_document_each() -> None:
+    assert json.loads(_run(env, "status", "--json").output)["state"] == "down"
+    layout.Place.named("other").root.mkdir(parents=True)
+    assert json.loads(_run(env, "list", "--json").output) == [{"name": "other", "state": "down"}]
+
+
+def test_a_log_is_shown_whole(place: layout.Place, capfd: pytest.CaptureFixture[str]) -> None:
+    place.logs().mkdir()
+    place.logs("etcd").write_text("one\ntwo\n")
+    assert "etcd" in _run(env, "logs", "--name", "trial").output
+    assert _run(env, "logs", "--name", "trial", "etcd").exit_code == 0
+    assert capfd.readouterr().out.endswith("one\ntwo\n")
+
+
+def test_an_unknown_fault_is_refused_before_anything_is_made() -> None:
+    result = _run(rehearse, "--fault", "nothing")
+    assert result.exit_code == 2
+    assert "image-missing" in result.output
+    assert not layout.environments_folder().exists()
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing() -> None:
+    result = _run(rehearse, "--dry-run", "--fault", "green-slow", "--strategy", "instant", "--record", "here")
+    assert result.exit_code == 0
+    assert "fault green-slow at 3.2" in result.output
+    assert "--strategy instant" in result.output
+    assert not layout.environments_folder().exists()
+
+
+def test_the_faults_are_listed_for_people_and_for_programs() -> None:
+    text = _run(faults).output
+    documents = json.loads(_run(faults, "--json").output)
+    assert len(documents) == 14
+    for document in documents:
+        assert document["name"] in text
+        assert document["title"][:40] in text

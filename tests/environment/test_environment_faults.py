@@ -1,0 +1,131 @@
+"""The list of faults, and the injector that strikes with them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import tomllib
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rehearsal.environment import faults, injection, layout, sitedata
+from rehearsal.environment.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rehearsal.environment.layout import Place
+
+FIRST_FAULTS = {
+    *("image-missing", "crash-loop", "init-stuck", "readiness-fails", "database-down", "database-lost"),
+    *("selector-wrong", "green-errors", "green-slow", "queue-stuck", "evidence-altered"),
+    *("stella-hangs", "stella-lies", "prometheus-down"),
+}
+GRADUAL_ONLY = {"3.1a", "3.1b", "3.1c", "3.1d"}
+
+
+def _clauses() -> list[str]:
+    document = tomllib.loads((layout.PROJECT / "contract" / "clauses.toml").read_text())
+    (entries,) = [value for value in document.values() if isinstance(value, list)]
+    return [entry["id"] for entry in entries]
+
+
+@pytest.mark.parametrize("strategy", ["gradual", "instant"])
+def test_every_fault_says_how_a_run_ends_and_never_well(strategy: str) -> None:
+    every = faults.load(strategy)
+    assert {fault.name for fault in every} == FIRST_FAULTS
+    known = _clauses()
+    for fault in every:
+        assert fault.exit_code in {1, 3, 4, 5}, fault.name
+        assert fault.serves == ("nobody" if fault.name == "database-lost" else "blue")
+        assert fault.clause in known, fault.name
+        assert fault.cause, fault.name
+        assert fault.strikes_at == faults.START or known.index(fault.strikes_at) <= known.index(fault.clause)
+
+
+def test_an_instant_run_is_struck_only_at_clauses_that_it_performs() -> None:
+    for fault in faults.load("instant"):
+        assert not {fault.strikes_at, fault.clause} & GRADUAL_ONLY, fault.name
+
+
+def test_an_unknown_fault_is_wrong_input_and_told_with_the_list() -> None:
+    with pytest.raises(EnvironmentFault, match="no fault called 'green-eror'") as caught:
+        faults.named(["green-slow", "green-eror"])
+    assert caught.value.exit_code == 2
+    assert "green-errors" in caught.value.do
+
+
+def test_a_fault_named_twice_is_armed_once() -> None:
+    assert [fault.name for fault in faults.named(["stella-lies", "crash-loop", "stella-lies"])] == [
+        "stella-lies",
+        "crash-loop",
+    ]
+
+
+@pytest.fixture
+def injector(place: Place) -> injection.Injector:
+    place.faults.mkdir()
+    return injection.Injector(place=place, known=sitedata.Secrets.fresh())
+
+
+def test_the_injector_knows_every_listed_fault(injector: injection.Injector) -> None:
+    assert set(injector.actions()) == FIRST_FAULTS
+
+
+def test_a_switch_is_a_json_file_that_appears_whole(injector: injection.Injector) -> None:
+    (fault,) = faults.named(["green-errors"])
+    injector.strike(fault)
+    assert json.loads((injector.place.faults / "green-errors").read_text())["colour"] == "green"
+    assert [path.name for path in injector.place.faults.iterdir()] == ["green-errors"]
+
+
+def _line(event: str, clause: str | None) -> str:
+    return json.dumps({"event": event, "clause": clause}) + "\n"
+
+
+def test_clauses_are_told_as_a_new_journal_grows_and_an_old_one_is_not_read(tmp_path: Path) -> None:
+    old = tmp_path / "2027-01-01" / "journal.jsonl"
+    old.parent.mkdir()
+    old.write_text(_line("clause_started", "9.9"))
+    fresh = tmp_path / "2027-01-02" / "journal.jsonl"
+
+    def write() -> None:
+        time.sleep(0.05)
+        fresh.parent.mkdir()
+        with fresh.open("w") as file:
+            for piece in (_line("run_started", None), _line("clause_started", "P.1")[:9]):
+                file.write(piece)
+                file.flush()
+                time.sleep(0.05)
+            file.write(_line("clause_started", "P.1")[9:] + _line("clause_finished", "P.1"))
+            file.write(_line("clause_started", "1.1a"))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert list(islice(injection.clauses_started(tmp_path, {old}), 2)) == ["P.1", "1.1a"]
+    writer.join()
+
+
+def test_faults_strike_at_the_start_or_at_their_clause(
+    injector: injection.Injector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "records"
+    record.mkdir()
+    struck: list[str] = []
+    monkeypatch.setattr(injection.Injector, "strike", lambda _self, fault: struck.append(fault.name))
+    armed = faults.named(["green-slow", "stella-lies", "database-lost"])
+
+    def run() -> None:
+        while not (injector.place.root / injection.READY).exists():
+            time.sleep(0.01)
+        struck.append("run")
+        (record / "journal.jsonl").write_text(_line("clause_started", "3.1a") + _line("clause_started", "3.1b"))
+
+    runner = threading.Thread(target=run)
+    runner.start()
+    injection.inject(injector, armed, record)
+    runner.join()
+    assert struck == ["stella-lies", "run", "green-slow", "database-lost"]

@@ -1,0 +1,91 @@
+"""What a run is told: files that its own schemas accept."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pyrage
+import pytest
+import yaml
+
+from rehearsal.environment import layout, prometheus, sitedata, target
+
+if TYPE_CHECKING:
+    from rehearsal.environment.layout import Place
+
+NOW = dt.datetime(2027, 4, 1, 12, 0, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def known() -> sitedata.Secrets:
+    return sitedata.Secrets.fresh()
+
+
+@pytest.fixture
+def written(place: Place, known: sitedata.Secrets) -> Place:
+    """Return a place in which the operator's files are written; the seed's keys were there before."""
+    for name in ("signing-key.pem", "log-signing-key.pem"):
+        (place.root / name).write_text("PEM\n")
+    target.write(place, known)
+    return place
+
+
+def _valid(schema: str, document: dict[str, Any]) -> None:
+    text = (layout.PROJECT / "contract" / schema).read_text()
+    jsonschema.validate(document, json.loads(text))
+
+
+def test_the_target_is_what_the_contract_says(written: Place) -> None:
+    document = tomllib.loads(written.target.read_text())
+    _valid("target.schema.json", document)
+    assert document["disposable"] is True
+    assert "not a production system" in document["notice"]
+
+
+@pytest.mark.parametrize("strategy", target.STRATEGIES)
+def test_the_policy_is_what_the_contract_says(strategy: str) -> None:
+    document = tomllib.loads(target.policy_text(NOW, strategy=strategy))
+    _valid("policy.schema.json", document)
+    assert document["strategy"] == strategy
+    assert document["approval"]["window_start"] < "2027-04-01T12:00:00Z" < document["approval"]["window_end"]
+
+
+def test_what_the_target_names_is_there_or_is_the_seeds(written: Place) -> None:
+    document = tomllib.loads(written.target.read_text())
+    named = [document["policy"], document["backup"]["age_identity_file"], *document["documents"].values()]
+    named += [value for colour in document["colours"].values() for value in colour["values"]]
+    assert [name for name in named if not (written.root / name).is_file()] == []
+
+
+def test_the_backup_recipient_can_be_read_with_its_identity_file(written: Place) -> None:
+    document = tomllib.loads(written.target.read_text())
+    recipient = pyrage.x25519.Recipient.from_str(document["backup"]["age_recipient"])
+    identity = pyrage.x25519.Identity.from_str((written.root / "backup.agekey").read_text().strip())
+    assert pyrage.decrypt(pyrage.encrypt(b"x", [recipient]), [identity]) == b"x"
+
+
+def test_the_colours_share_database_and_store_and_not_the_cache(place: Place, written: Place) -> None:
+    blue, green = (yaml.safe_load((written.root / f"values-{each}.yaml").read_text()) for each in ("blue", "green"))
+    assert blue["store"] == green["store"]
+    assert blue["cache"] != green["cache"]
+    assert blue["database"]["url"].replace("postgres.", "postgres-green.") == green["database"]["url"]
+    assert place.target.stat().st_mode & 0o077 == 0
+
+
+def test_toml_is_written_so_that_it_is_read_back() -> None:
+    head = {"text": 'with "quotes" and \\ and ü', "number": 1.5, "flag": True}
+    tables: list[tuple[str, dict[str, Any]]] = [("a.b", {"list": [1, 2], "inline": {"x": "y"}})]
+    assert tomllib.loads(target._toml(head, tables)) == {**head, "a": {"b": tables[0][1]}}
+
+
+def test_prometheus_adds_the_labels_that_the_gates_ask_for(place: Place) -> None:
+    config = yaml.safe_load(prometheus.configuration(place.pki("prometheus.kubeconfig")))
+    (job,) = config["scrape_configs"]
+    assert job["job_name"] == "stella-pods"
+    labels = {rule.get("target_label") for rule in job["relabel_configs"]}
+    assert {"namespace", "pod", "colour", "component"} <= labels
+    assert job["kubernetes_sd_configs"][0]["namespaces"]["names"] == ["stellaops-prod", "stellaops-green"]
