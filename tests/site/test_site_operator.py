@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -27,10 +28,31 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     journal.close()
 
 
+SSH = """#!/bin/sh
+# The client's contract: the last word is a line for the shell of the other side, whose exit code is handed back.
+for last; do :; done
+[ -e "$(dirname "$0")/unreachable" ] && { echo "no route to host" >&2; exit 255; }
+exec sh -c "$last"
+"""
+
+
 @pytest.fixture
-def operator(tmp_path: Path, journal: Journal) -> Operator:
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put an ssh client on the path whose other side is this machine; return its folder."""
+    folder = tmp_path / "client"
+    folder.mkdir()
+    (folder / "ssh").write_text(SSH)
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture(params=["local://", "ssh://operator@bastion.example"])
+def operator(request: pytest.FixtureRequest, tmp_path: Path, journal: Journal, ssh: Path) -> Operator:
+    """Return the same operator here and over ssh."""
+    del ssh
     return Operator(
-        "local://",
+        request.param,
         path=[str(tmp_path / "bin with space")],
         environment={"GREETING": "it's $HOME; `no`", "TOKEN": SECRET},
         default_timeout_s=10,
@@ -38,6 +60,15 @@ def operator(tmp_path: Path, journal: Journal) -> Operator:
         folder=tmp_path / "artifacts",
         journal=journal,
     )
+
+
+def test_an_operator_host_that_does_not_answer(ssh: Path, tmp_path: Path) -> None:
+    (ssh / "unreachable").touch()
+    operator = Operator("ssh://operator@bastion.example", redactor=Redactor(), folder=tmp_path / "artifacts")
+    with pytest.raises(CouldNotMeasure) as caught:
+        operator.run(["true"])
+    assert caught.value.code == "operator-unreachable"
+    assert "no route to host" in caught.value.seen
 
 
 def test_words_and_environment_arrive_as_they_are(operator: Operator) -> None:
