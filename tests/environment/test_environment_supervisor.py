@@ -79,9 +79,15 @@ def test_a_job_that_fails_says_why_in_its_log(place: Place) -> None:
 
 
 def test_a_part_that_outlives_its_signal_is_killed_only_if_it_survives_that(place: Place) -> None:
-    stubborn = ("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
-    _bring_up(_supervisor(place, [Part(name="store", argv=stubborn, stop_bound_s=0.2, survives_kill=True)]))
-    part = Part(name="database", argv=stubborn, stop_bound_s=0.2)
+    deaf = place.root / "deaf"
+    stubborn = ("sh", "-c", f"trap '' TERM; touch {deaf}; while :; do sleep 0.05; done")
+    _bring_up(
+        _supervisor(
+            place, [Part(name="store", argv=stubborn, ready=_appears(deaf), stop_bound_s=0.2, survives_kill=True)]
+        )
+    )
+    deaf.unlink()
+    part = Part(name="database", argv=stubborn, ready=_appears(deaf), stop_bound_s=0.2)
     supervisor = Supervisor(place=place, parts=[part], jobs=[])
 
     async def run() -> None:
