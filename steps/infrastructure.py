@@ -31,12 +31,12 @@ def blue_namespace_serves(site: Site, upgrade: Upgrade, namespaces: Namespaces) 
         do="correct [colours] in the target file",
         code="namespace-missing",
     )
-    backend = site.routing.primary_backend()
+    backend, wanted = site.routing.primary_backend(), site.routing.service_beside_route(blue)
     expect(
-        backend == blue.service,
-        f"the public route does not name blue's Service {blue.service}",
+        backend == wanted,
+        f"the public route does not name blue's Service {wanted}",
         seen=f"the route names {backend}",
-        expected=blue.service,
+        expected=wanted,
         do="correct [routing] or [colours] in the target file, or finish the previous upgrade first",
         code="route-not-blue",
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pypdf import PdfReader
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
+
+
+RETENTION = timedelta(days=365)
+"""How long an archived artifact may not be removed, where the archive has a lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +148,7 @@ def archive(site: Site, upgrade: Upgrade) -> Archived:
     read_back: dict[str, str] = {}
     with upgrade.journal.action("archive artifacts", files=len(files)) as done:
         for path, archived in site.store.archive_all(
-            files, relative_to=upgrade.folder, prefix=f"upgrades/{upgrade.id}"
+            files, relative_to=upgrade.folder, prefix=f"upgrades/{upgrade.id}", retain=RETENTION
         ):
             name = str(path.relative_to(upgrade.folder))
             expected[name] = sha256_file(path)

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 20
+_ARCHIVERS = 8
 _POOL = 16
 _REGION = "us-east-1"
 
@@ -86,6 +88,7 @@ class Store:
         self._pool = pool
         self._lock = threading.Lock()
         self._client: S3Client | None = None
+        self._archive_lock: ArchiveLock | None = None
         self._http: urllib3.HTTPConnectionPool | None = None
         self._signer: Any = None
 
@@ -290,7 +293,12 @@ class Store:
         )
 
     def archive_lock(self) -> ArchiveLock:
-        """Ask whether the archive bucket has object lock, and say what it said."""
+        """Return whether the archive bucket has object lock, and what it said; asked once."""
+        if self._archive_lock is None:
+            self._archive_lock = self._ask_archive_lock()
+        return self._archive_lock
+
+    def _ask_archive_lock(self) -> ArchiveLock:
         try:
             with self._asking(f"the lock of {self.archive_bucket}") as client:
                 answer = client.get_object_lock_configuration(Bucket=self.archive_bucket)
@@ -307,11 +315,15 @@ class Store:
     ) -> Iterator[tuple[Path, str]]:
         """Archive files under `prefix/` and their path relative to a folder; yield each with the sha256 read back.
 
-        The digest is 64 hex digits. Raises: as `archive`.
+        Several at a time, in the order given. The digest is 64 hex digits. Raises: as `archive`.
         """
-        for path in files:
+
+        def keep(path: Path) -> tuple[Path, str]:
             kept = self.archive(f"{prefix}/{path.relative_to(relative_to)}", path.read_bytes(), retain=retain)
-            yield path, kept.sha256.removeprefix("sha256:")
+            return path, kept.sha256.removeprefix("sha256:")
+
+        with ThreadPoolExecutor(_ARCHIVERS, thread_name_prefix="archive") as pool:
+            yield from pool.map(keep, files)
 
     def close(self) -> None:
         """Close every connection."""
