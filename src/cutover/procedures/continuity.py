@@ -105,7 +105,7 @@ def require_agreement(upgrade: Upgrade, taken: Taken) -> None:
     report = json.loads((upgrade.folder / BASELINE_REPORT).read_bytes())
     _require_none(
         _refusing(lambda: agreement.compare(taken.snapshot, report)),
-        "the harness and the platform do not agree on the evidence",
+        "the harness and the platform disagree on the evidence",
     )
     expect(
         bool(taken.platform["ok"]),
@@ -251,11 +251,11 @@ def require_continuity_agreement(continuity: Continuity) -> None:
     balance, theirs = continuity.balance, continuity.platform
     _require_none(
         _refusing(lambda: agreement.compare_totals(balance, theirs)),
-        "the harness and the platform do not agree on continuity",
+        "the harness and the platform disagree on continuity",
     )
     expect(
         theirs["before"] == balance.before and balance.after <= theirs["after"] <= continuity.items_now,
-        "the harness and the platform do not count the same evidence",
+        "the harness and the platform disagree on how much evidence there is",
         seen=f"the platform counts {theirs['before']} before and {theirs['after']} after",
         expected=f"{balance.before} before, {balance.after} to {continuity.items_now} after",
         do="do not trust the platform's report; the harness's own numbers are in evidence/diff.json",
@@ -379,7 +379,7 @@ def attestation_report(site: Site, upgrade: Upgrade) -> list[Finding]:
 
 def require_agreeing(findings: Sequence[Finding], what: str) -> None:
     """Demand that a comparison with one of the platform's reports found nothing."""
-    _require_none(findings, f"the platform's {what} report does not agree with the harness")
+    _require_none(findings, f"the platform's {what} report disagrees with the harness")
 
 
 def _refusing(compare: Callable[[], list[Finding]]) -> list[Finding]:
