@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rehearsal.environment import parts, sandbox, site, sitedata
+from rehearsal.environment.commands import tail
 from rehearsal.environment.errors import PartFailed
 from rehearsal.environment.lifecycle import held, status_of
 from rehearsal.tools import ensure
@@ -101,5 +102,5 @@ def _failure(place: layout.Place, document: dict[str, Any]) -> PartFailed:
     part = reason.split(" ", 1)[0]
     log = place.logs(part) if place.logs(part).exists() else place.logs("supervisor")
     return PartFailed(
-        f"the environment did not come up: {reason}", seen=sitedata.tail(log), do=f"read the logs in {place.logs()}"
+        f"the environment did not come up: {reason}", seen=tail(log), do=f"read the logs in {place.logs()}"
     )

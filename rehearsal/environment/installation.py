@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rehearsal.environment import layout, parts, probes, seeding
+from rehearsal.environment import layout, parts, probes
 from rehearsal.environment.api import ApiClient
+from rehearsal.environment.commands import run_logged
 from rehearsal.environment.errors import PartFailed
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _namespace(place: Place) -> None:
 
 def _install_blue(scene: parts.Scene) -> None:
     place = scene.place
-    seeding.run_logged(
+    run_logged(
         place,
         "blue",
         (

@@ -6,16 +6,13 @@ Invariants: runs only in a sandbox started for it by `sitedata`; passwords and k
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
 from rehearsal.environment import layout, objects, parts
-from rehearsal.environment.errors import PartFailed
+from rehearsal.environment.commands import run_logged
 from rehearsal.environment.sitedata import (
     ARCHIVE_BUCKET,
     DATABASE,
@@ -25,11 +22,7 @@ from rehearsal.environment.sitedata import (
     LOG_ORIGIN,
     ROLE,
     Secrets,
-    tail,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _HBA = "host all all 10.0.0.0/8 {method}\nhost all all 127.0.0.1/32 {method}\n"
 
@@ -58,22 +51,6 @@ def _initdb(scene: parts.Scene) -> None:
     ]
     run_logged(scene.place, "initdb", parts.postgres_program(scene, "initdb", *arguments))
     (folder / "pg_hba.conf").write_text(_HBA.format(method="trust"), encoding="ascii")
-
-
-def run_logged(place: layout.Place, part: str, argv: Sequence[str], environment: dict[str, str] | None = None) -> None:
-    """Run a command to its end with its output in the part's log. Raises: PartFailed with the last lines."""
-    with place.logs(part).open("ab") as log:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=layout.PROJECT,
-            env={**os.environ, **(environment or {})},
-            check=False,
-        )
-    if done.returncode != 0:
-        raise PartFailed(f"{part} ended with code {done.returncode}", seen=tail(place.logs(part)))
 
 
 def _databases(place: layout.Place, known: Secrets) -> None:

@@ -174,10 +174,3 @@ def write_store_identities(place: layout.Place, known: Secrets) -> None:
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
-
-
-def tail(path: Path, lines: int = 8) -> str:
-    """Return the last lines of a log, '' when there is none."""
-    with contextlib.suppress(OSError):
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-    return ""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_scope, rt_type
 
-from rehearsal.environment import installation, layout, parts, seeding
+from rehearsal.environment import installation, layout, parts
 from rehearsal.environment.errors import PartFailed
 
 if TYPE_CHECKING:
@@ -266,6 +266,8 @@ def main() -> int:
     make_mounts(place)
     os.environ["PATH"] = parts.path_variable(place)
     if plan["purpose"] == "data":
+        from rehearsal.environment import seeding  # noqa: PLC0415 - brings drivers along that nothing else needs
+
         started, jobs = seeding.contents(scene)
     else:
         started, jobs = installation.contents(scene, bare=plan["bare"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rehearsal.environment import layout, sitedata
+from rehearsal.environment import commands, layout, sitedata
 from rehearsal.environment.parts import Tools
 
 if TYPE_CHECKING:
@@ -66,5 +66,5 @@ def test_secrets_are_kept_for_their_owner_and_make_connection_urls(tmp_path: Pat
 def test_the_end_of_a_log_is_told_and_a_missing_one_is_empty(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_text("".join(f"{number}\n" for number in range(20)))
-    assert sitedata.tail(log, 2) == "18\n19"
-    assert sitedata.tail(tmp_path / "none.log") == ""
+    assert commands.tail(log, 2) == "18\n19"
+    assert commands.tail(tmp_path / "none.log") == ""
