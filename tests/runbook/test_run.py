@@ -85,7 +85,7 @@ def test_a_failure_says_what_was_seen_why_and_what_to_do(miniature: Miniature) -
     assert (clause["reason"], clause["cause"], clause["remedy"]) == ("it is broken", "a stone hit it", "mend it")
     block = ran.out[ran.out.index("FAIL 2.1a  it is broken") :]
     assert [line.split()[0] for line in block.splitlines()[1:6]] == ["seen", "cause", "guide", "do", "state"]
-    assert "blue serves every request; no traffic was moved" in block
+    assert "no traffic was moved away from blue" in block
 
 
 def test_a_warning_in_a_step_fails_nothing(miniature: Miniature) -> None:
