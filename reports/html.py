@@ -108,13 +108,17 @@ def load_rows(record: Record) -> list[tuple[str, str]]:
     if not load.get("attempted"):
         return []
     rows = [(name, wording.count(load[key])) for name, key in _LOAD if key in load]
-    rows += [(f"served by {name}", wording.count(number)) for name, number in sorted((load.get("by_colour") or {}).items())]
+    rows += [
+        (f"served by {name}", wording.count(number)) for name, number in sorted((load.get("by_colour") or {}).items())
+    ]
     if load.get("seconds"):
         rows.append(("measured for", wording.duration(float(load["seconds"]))))
         rows.append(("mean rate", f"{load['attempted'] / float(load['seconds']):.0f} requests/s"))
     for name in sorted({colour for second in record.seconds for colour in second.p99_ms}):
         values = sorted(second.p99_ms[name] for second in record.seconds if name in second.p99_ms)
-        rows.append((f"p99 of a second, {name}", f"median {values[len(values) // 2]:.0f} ms, worst {values[-1]:.0f} ms"))
+        rows.append(
+            (f"p99 of a second, {name}", f"median {values[len(values) // 2]:.0f} ms, worst {values[-1]:.0f} ms")
+        )
     return rows
 
 

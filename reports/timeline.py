@@ -324,7 +324,9 @@ def _turns(record: Record) -> list[tuple[datetime, str, bool]]:
     return sorted(found)
 
 
-def _frame(drawing: Drawing, axis: _Axis, y: float, height: float, title: str, marks: Sequence[tuple[float, str]]) -> None:
+def _frame(
+    drawing: Drawing, axis: _Axis, y: float, height: float, title: str, marks: Sequence[tuple[float, str]]
+) -> None:
     """Draw a panel's title, its horizontal rules and their labels; marks: position from 0 (bottom) to 1, text."""
     drawing.label(_TITLES, y + 9, title, "strong")
     for part, text in marks:
@@ -385,7 +387,8 @@ def _errors(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float)
     for column in columns:
         if column.failed:
             x = axis.x(column.time)
-            drawing.path([(x, y), (x, y + height)], "error", hint=f"{column.failed} failed {wording.clock(column.time)}")
+            hint = f"{column.failed} failed, {wording.clock(column.time)}"
+            drawing.path([(x, y), (x, y + height)], "error", hint=hint)
     if not total:
         drawing.label(axis.left + 4, y + 12, "no request failed", "soft")
     return y + height
@@ -521,9 +524,9 @@ def _rule(look: Look, *, dark: bool) -> str:
 def svg(drawing: Drawing) -> str:
     """Return a drawing as an SVG element for an HTML page; every text in it is escaped."""
     parts = [
-        f'<svg viewBox="0 0 {drawing.width:g} {drawing.height:g}" role="img" aria-labelledby="timeline-title '
-        f'timeline-text" class="timeline"><title id="timeline-title">Timeline</title>'
-        f'<desc id="timeline-text">{escape(drawing.description)}</desc>'
+        f'<svg viewBox="0 0 {drawing.width:g} {drawing.height:g}" class="timeline" role="img" ',
+        'aria-labelledby="timeline-title timeline-text"><title id="timeline-title">Timeline</title>',
+        f'<desc id="timeline-text">{escape(drawing.description)}</desc>',
     ]
     parts += [_SVG[type(shape)](shape) for shape in drawing.shapes]
     parts.append("</svg>")

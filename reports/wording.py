@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cutover.clock import parse_rfc3339
 from reports.record import NO_VERDICT, PHASES
 
 if TYPE_CHECKING:
@@ -49,14 +50,27 @@ def duration(seconds: float | None) -> str:
     return f"{int(seconds // _HOUR_S)} h {int(seconds % _HOUR_S // _MINUTE_S):02d} min"
 
 
-def clock(moment: datetime | None) -> str:
+def clock(time: datetime | None) -> str:
     """Return a time of day in UTC: 04:12:07."""
-    return moment.strftime("%H:%M:%S") if moment is not None else "unknown"
+    return time.strftime("%H:%M:%S") if time is not None else "unknown"
 
 
-def date(moment: datetime | None) -> str:
+def moment(text: str) -> str:
+    """Return an RFC 3339 time for people, to the second; anything else as it is."""
+    try:
+        return parse_rfc3339(text).strftime("%-d %b %Y, %H:%M:%S UTC")
+    except ValueError:
+        return text
+
+
+def until(text: object) -> str:
+    """Return `until` and a time, or nothing."""
+    return f"until {moment(text)}" if isinstance(text, str) and text else ""
+
+
+def date(day: datetime | None) -> str:
     """Return a day: 23 November 2026."""
-    return f"{moment.day} {moment.strftime('%B %Y')}" if moment is not None else "unknown"
+    return f"{day.day} {day.strftime('%B %Y')}" if day is not None else "unknown"
 
 
 def measure(value: float | None, unit: str) -> str:
@@ -222,13 +236,13 @@ def lead(record: Record) -> str:
         ending = f", and {serving} serves every request" if serving else ""
         observed = record.observation.get("until")
         if record.observation.get("state") == "running" and observed:
-            ending += f"; the observation runs until {observed}"
+            ending += f"; the observation runs until {moment(str(observed))}"
         return f"Every clause that this plan performs passed{ending}."
     clause = decisive(record)
     if clause is None:
         why = "; ".join(record.reasons) or "the verdict names no reason"
         return f"The run came to {record.result}: {_end(why)} {_capital(who_serves_now(record))}."
-    because = f", because {_inner(clause.cause)}" if clause.cause and clause.cause != clause.reason else ""
+    because = f", because {_bare(clause.cause)}" if clause.cause and clause.cause != clause.reason else ""
     what = f"{clause.id} “{clause.title}” {_VERBS[clause.result]}: {_bare(clause.reason)}{because}."
     return f"{what} {_capital(_done_about_it(record, clause))}; {_next(clause)}."
 
@@ -247,14 +261,14 @@ def _done_about_it(record: Record, clause: ClauseView) -> str:
             return f"sending every request back to blue was tried, but {serves(back.serves)}"
         return f"every request was sent back to {back.serves}{took}{proof}, and {who_serves_now(record)}"
     if clause.state:
-        return f"the run stopped there: {_inner(clause.state)}; {who_serves_now(record)}"
+        return f"the run stopped there: {_bare(clause.state)}; {who_serves_now(record)}"
     moved = any(weight.percent for weight in record.weights)
     stopped = "the run stopped there" + ("" if moved else " before any traffic had moved")
     return f"{stopped}, and {who_serves_now(record)}"
 
 
 def _next(clause: ClauseView) -> str:
-    return f"next: {_bare(clause.remedy)}" if clause.remedy else "next: read the clause below, correct it, and run again"
+    return f"next: {_bare(clause.remedy) or 'read the clause below, correct it, and run again'}"
 
 
 def _capital(text: str) -> str:
@@ -263,10 +277,6 @@ def _capital(text: str) -> str:
 
 def _bare(text: str) -> str:
     return " ".join(text.split()).rstrip(".")
-
-
-def _inner(text: str) -> str:
-    return _bare(text)
 
 
 def _end(text: str) -> str:
