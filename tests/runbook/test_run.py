@@ -12,6 +12,8 @@ from cutover.runbook.journal import Journal
 if TYPE_CHECKING:
     from miniature import Miniature, Ran
 
+pytestmark = pytest.mark.timeout(120)
+
 GREEN = {"P.1": "PASS", "1.1a": "PASS", "2.1a": "PASS", "3.1a": "PASS", "3.2": "PASS", "4.1a": "PASS", "5.1": "PASS"}
 ORDER = ["P.1", "1.1a", "2.1a", "3.1a", "3.2", "4.1a", "5.1", "5.2a"]
 
