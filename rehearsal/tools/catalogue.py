@@ -118,7 +118,7 @@ GO_MODULES: Mapping[str, GoModule] = MappingProxyType(
     {
         module.name: module
         for module in (
-            GoModule(name="kubernetes", usually_s=300, packages=2420, room_bytes=6_300_000_000),
+            GoModule(name="kubernetes", usually_s=300, packages=2420, room_bytes=6_900_000_000),
             GoModule(name="etcd", usually_s=30, packages=190, room_bytes=1_200_000_000),
             GoModule(name="prometheus", usually_s=150, packages=990, room_bytes=3_500_000_000),
         )
