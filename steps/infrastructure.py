@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_bdd import parsers, then, when
+from pytest_bdd import given, parsers, then, when
 
 from cutover.procedures import infrastructure
 from cutover.runbook.checks import expect
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
     from cutover.site.routing import Served
+
+
+@given("the operator's host has the commands of the runbook")
+def commands_present(site: Site) -> None:
+    infrastructure.require_commands(site)
 
 
 @when("the namespaces of the two colours are looked up", target_fixture="namespaces")

@@ -5,6 +5,7 @@ Feature: The site has what a blue/green upgrade needs
 
   @clause_P_1
   Scenario: Blue and green have the namespaces that the target names
+    Given the operator's host has the commands of the runbook
     When the namespaces of the two colours are looked up
     Then blue's namespace exists and serves the public host
     And green's namespace is absent or belongs to this upgrade

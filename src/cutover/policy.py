@@ -1,7 +1,7 @@
 """The policy file: limits with their units, the approval, and how far a run goes.
 
 Parsed once against `contract/policy.schema.json`; its digest is in the plan and the record.
-Invariants: weights ascend to 100; every time is aware; ratios are in 0 ... 1; durations are in seconds.
+Invariants: weights are the runbook's; every time is aware; ratios are in 0 ... 1; durations are in seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from cutover.model import Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+WEIGHTS = (10, 25, 50, 100)
+"""Percent to green, in the order of clauses 3.1a to 3.1d."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +198,11 @@ def _parse(path: Path) -> Policy:
         observation=Observation(**{"in_run": False, **observation}),
     )
     weights = policy.traffic.weights
-    if list(weights) != sorted(set(weights)) or weights[-1] != 100:
+    if weights != WEIGHTS:
         raise PolicyInvalid(
             f"the policy file {path} cannot be used",
-            seen=f"traffic.weights: {list(weights)} does not ascend to 100",
-            do="write four ascending weights, the last one 100",
+            seen=f"traffic.weights: {list(weights)}, the guide's 3.1 and the runbook have {list(WEIGHTS)}",
+            do=f"write weights = {list(WEIGHTS)}; other steps would be other clauses",
         )
     approval = policy.approval
     if approval is not None and approval.window_start >= approval.window_end:

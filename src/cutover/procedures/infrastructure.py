@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cutover.errors import CouldNotMeasure
 from cutover.procedures import connections
 from cutover.procedures.release import INSTANCE_LABEL
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from cutover.site import Site
     from cutover.site.database import DatabaseIdentity
     from cutover.site.routing import Served
+
+
+COMMANDS = ("helm", "stella", "pg_dump", "pg_restore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,24 @@ class Marker:
 
     name: str
     content: bytes
+
+
+def require_commands(site: Site) -> None:
+    """Look for every command of the runbook before anything is done.
+
+    Raises:
+        CouldNotMeasure: one is missing on the operator's host.
+    """
+    found = site.operator.run(["sh", "-c", f"command -v {' '.join(COMMANDS)} || true"]).stdout.split()
+    missing = [name for name in COMMANDS if name not in {path.rpartition("/")[2] for path in found}]
+    if missing:
+        raise CouldNotMeasure(
+            f"the operator's host has no {', '.join(missing)}",
+            code="command-missing",
+            seen=f"looked for {', '.join(COMMANDS)} in PATH there",
+            do="install it, or name its folder in path of [operator] in the target file",
+            state="nothing was changed",
+        )
 
 
 def namespaces(site: Site, blue: Environment, green: Environment) -> Namespaces:

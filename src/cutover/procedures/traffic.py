@@ -79,7 +79,7 @@ def require_sound_route(site: Site, upgrade: Upgrade) -> None:
 
 def shift_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner, percent: int) -> Bake:
     """Set a weight and watch the gates for the policy's bake time (3.1)."""
-    with upgrade.journal.action("shift", percent=percent) as done:
+    with upgrade.shield(), upgrade.journal.action("shift", percent=percent) as done:
         site.routing.shift(percent)
         done(percent=percent)
     return gates.bake(upgrade, site, load, percent=percent)
@@ -87,7 +87,7 @@ def shift_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner, percent: int)
 
 def promote_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner) -> Bake:
     """Patch the public route to green, remove the canary, and watch the gates for the bake time (3.2, F.7)."""
-    with upgrade.journal.action("promote", to=upgrade.roles.green.name) as done:
+    with upgrade.shield(), upgrade.journal.action("promote", to=upgrade.roles.green.name) as done:
         site.routing.promote()
         done(primary=site.routing.primary_backend())
     upgrade.deviation(
