@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from stella_world import LOG_KEY, ORIGIN, SIGNING_KEY, World, make_world
+from tests.platform.stella.stella_world import LOG_KEY, ORIGIN, SIGNING_KEY, World, make_world
 
 from rehearsal.platform.core import keys
 

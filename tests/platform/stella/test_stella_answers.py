@@ -15,7 +15,7 @@ import pypdf
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
-from stella_world import CREATED, SIGNING_KEY, World
+from tests.platform.stella.stella_world import CREATED, SIGNING_KEY, World
 
 from rehearsal.platform.core import makers, migrations
 from rehearsal.platform.core.migrations import MigrationError, MigrationLockedError, State

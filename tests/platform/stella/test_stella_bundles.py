@@ -7,7 +7,7 @@ import io
 import tarfile
 
 import pytest
-from stella_world import CREATED, SIGNING_KEY, World
+from tests.platform.stella.stella_world import CREATED, SIGNING_KEY, World
 
 from rehearsal.platform.core import keys, makers
 from rehearsal.platform.stella import attestations

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from stella_world import World, make_world
+from tests.platform.stella.stella_world import World, make_world
 
 from rehearsal.platform.core import checkpoint, keys
 from rehearsal.platform.stella import continuity, verification

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from stella_world import CREATED, SIGNING_KEY
+from tests.platform.stella.stella_world import CREATED, SIGNING_KEY
 
 from rehearsal.platform.core import keys
 from rehearsal.platform.stella import kubeconfig

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from stella_world import CREATED, LOG_KEY, ORIGIN, World, make_world
+from tests.platform.stella.stella_world import CREATED, LOG_KEY, ORIGIN, World, make_world
 
 from rehearsal.platform.core import canonical, checkpoint, dsse, keys, leaves, makers
 from rehearsal.platform.stella import verification

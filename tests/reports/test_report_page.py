@@ -1,0 +1,257 @@
+"""report.html: complete, self-contained, and nothing of a record can become markup in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+import sample_record
+
+from reports import build, html, record, timeline, wording
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = '</style></script><script>alert("x")</script>&<img src=x onerror=alert(1)>"\'{{ 7*7 }}'
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: elements with attributes, and its text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"[ \n]+", " ", " ".join(self.words))
+
+    def ids(self) -> list[str]:
+        return [attributes["id"] for _, attributes in self.elements if "id" in attributes]
+
+    def urls(self) -> list[str]:
+        return [a[name] for _, a in self.elements for name in ("href", "src", "action", "data") if name in a]
+
+
+def page(folder: Path) -> Page:
+    return Page(html.build(record.read(folder)))
+
+
+def test_nothing_is_loaded_from_outside(tmp_path: Path) -> None:
+    source = html.build(record.read(sample_record.failed(tmp_path).folder))
+    read = Page(source)
+    assert all(not re.match(r"[a-z]+:|//|/", url) for url in read.urls()), "every URL stays in the record's folder"
+    assert not re.search(r"@import|url\(|https?://", source)
+    assert not read.open, "every element is closed"
+    policy = next(a["content"] for tag, a in read.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+
+
+def test_links_lead_to_something(tmp_path: Path) -> None:
+    folder = sample_record.passed(tmp_path).folder
+    build.build(folder)
+    read = Page((folder / "report.html").read_text("utf-8"))
+    ids = read.ids()
+    assert len(ids) == len(set(ids))
+    for url in read.urls():
+        if url.startswith("#"):
+            assert url[1:] in ids
+        elif url != "target.redacted.toml":
+            assert (folder / url).is_file(), url
+
+
+def test_the_first_page_says_what_the_verdict_says(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    text = page(sample.folder).text
+    assert "PASSED" in text
+    assert sample_record.NOTICE in text
+    assert "A. Person" in text
+    assert "B. Person 22 Nov 2026, 16:10:00 UTC “go, window agreed”" in text
+    assert "6 clauses: 4 pass, 0 fail, 2 not run" in text
+    assert "before 12\u00a0408 = unchanged 12\u00a0408 + changed 0 + missing 0" in text
+    assert "added 391" in text
+    assert "6\u00a0000 requests, 0 failed" in text
+    assert "512 writes acknowledged" in text
+    assert "not needed in this run" in text
+    assert "5.2a (reached 04:12:33)" in text
+
+
+def test_a_failed_run_says_what_failed_why_what_was_done_who_serves_and_what_is_next(tmp_path: Path) -> None:
+    read = record.read(sample_record.failed(tmp_path).folder)
+    assert wording.lead(read) == (
+        "3.1a “The first weight moves to green” failed: green does not satisfy the gate: latency p99, because green "
+        "answers too slowly. Every request was sent back to blue in 2.9 s (proven by 100 requests), and blue serves "
+        "now; next: look at green's pods."
+    )
+    assert wording.lead(read) in page(read.folder).text
+
+
+def test_every_clause_has_a_row_also_those_not_run(tmp_path: Path) -> None:
+    sample = sample_record.failed(tmp_path)
+    read = page(sample.folder)
+    verdict = json.loads((sample.folder / "verdict.json").read_text("utf-8"))
+    rows = {a["id"]: a["data-result"] for tag, a in read.elements if tag == "tr" and "data-result" in a}
+    assert rows == {"clause-" + c["id"].lower().replace(".", "-"): c["result"] for c in verdict["clauses"]}
+    assert "not reached: 3.1a failed" in read.text
+    assert sample_record.REASON_NOT_BUILT in read.text
+    assert "911\u202fms" in read.text, "the gate's value"
+    assert "canary to 0 first" in read.text
+
+
+def test_text_of_a_record_is_never_markup(tmp_path: Path) -> None:
+    sample = sample_record.failed(tmp_path, reason=HOSTILE, cause=HOSTILE, seen=HOSTILE, remedy=HOSTILE)
+    verdict = json.loads((sample.folder / "verdict.json").read_text("utf-8"))
+    verdict["notice"] = verdict["operator"] = verdict["target"]["name"] = verdict["upgrade"]["to"] = HOSTILE
+    verdict["clauses"][0]["title"] = verdict["deviations"][0]["did"] = HOSTILE
+    sample.write_json("verdict.json", verdict)
+    source = html.build(record.read(sample.folder))
+    read = Page(source)
+    assert [tag for tag, _ in read.elements].count("script") == 1
+    assert "img" not in [tag for tag, _ in read.elements]
+    assert not any(name.startswith("on") for _, attributes in read.elements for name in attributes)
+    assert "{{ 7*7 }}" in read.text
+
+
+def test_the_notice_is_never_invented(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    verdict = json.loads((sample.folder / "verdict.json").read_text("utf-8"))
+    verdict["notice"] = ""
+    sample.write_json("verdict.json", verdict)
+    lines = (sample.folder / "journal.jsonl").read_text("utf-8").replace(sample_record.NOTICE, "")
+    sample.write("journal.jsonl", lines)
+    source = html.build(record.read(sample.folder))
+    assert 'class="notice"' not in source
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("verdict.json", "NO VERDICT"),
+        ("plan.json", "plan.json is not in the record"),
+        ("load", "no request was measured"),
+        ("journal.jsonl", "journal.jsonl holds no line"),
+        ("evidence", "OCI digests are unchanged"),
+    ],
+)
+def test_a_record_without_a_part_is_still_a_page(tmp_path: Path, missing: str, said: str) -> None:
+    folder = sample_record.passed(tmp_path).folder
+    path = folder / missing
+    for file in path.iterdir() if path.is_dir() else [path]:
+        file.unlink()
+    assert said in page(folder).text
+
+
+def test_an_empty_folder_is_a_page_without_a_verdict(tmp_path: Path) -> None:
+    text = page(tmp_path).text
+    assert "NO VERDICT" in text
+    assert "PASSED" not in text
+
+
+def test_without_a_verdict_nothing_looks_passed_and_the_results_are_the_journals(tmp_path: Path) -> None:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    sample.passes("1.1a")
+    sample.journal.write("clause_started", clause="3.1a", scenario="s", feature="f", phase="3", title="t")
+    read = record.read(sample.folder)
+    assert read.result == record.NO_VERDICT
+    assert {clause.id: clause.result for clause in read.clauses if clause.result != "NOT_RUN"} == {"1.1a": "PASS"}
+    started = read.clause("3.1a")
+    assert started is not None
+    assert started.reason == "started and never finished"
+    assert "This record has no verdict" in wording.lead(read)
+
+
+def test_a_changed_journal_is_told(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    lines = (sample.folder / "journal.jsonl").read_text("utf-8")
+    sample.write("journal.jsonl", lines.replace('"attempted":', '"attempted" :').replace("2027.Q1", "2027.Q0"))
+    assert "the journal's chain does not hold: line 1 of journal.jsonl was changed" in page(sample.folder).text
+
+
+def test_a_line_that_is_cut_short_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    path = sample.folder / "load" / "requests.jsonl"
+    path.write_text(path.read_text("utf-8") + '{"time": "2026-', "utf-8")
+    read = record.read(sample.folder)
+    assert len(read.seconds) == 60
+    assert read.problems == ("load/requests.jsonl line 61 is no JSON object",)
+
+
+def test_links_never_leave_the_record(tmp_path: Path) -> None:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    (tmp_path / "secret.txt").write_text("x", "utf-8")
+    sample.journal.write("observation", clause="1.1a", path="artifacts/../../secret.txt", other="/etc/passwd")
+    clause = record.read(sample.folder).clause("1.1a")
+    assert clause is not None
+    assert clause.links == ()
+
+
+# -- the picture -------------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_shows_weights_failures_and_the_way_back(tmp_path: Path) -> None:
+    drawing = timeline.draw(record.read(sample_record.failed(tmp_path).folder))
+    assert drawing is not None
+    labels = [shape.text for shape in drawing.shapes if isinstance(shape, timeline.Label)]
+    assert {"10 %", "3.1a fail", "rolled back: blue", "limit 250 ms"} <= set(labels)
+    ticks = [s for s in drawing.shapes if isinstance(s, timeline.Path) and s.look == "error" and s.hint]
+    assert [tick.hint for tick in ticks] == ["3 failed, 04:12:38"]
+    marks = [s for s in drawing.shapes if isinstance(s, timeline.Box) and s.look == "bad" and s.hint]
+    assert len(marks) == 1
+
+
+def test_a_long_run_is_drawn_in_few_shapes_and_loses_no_failure(tmp_path: Path) -> None:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    sample.load(seconds=7200, failed_at=3601)
+    sample.clock.advance(7200)
+    sample.end("FAILED", exit_code=1)
+    drawing = timeline.draw(record.read(sample.folder))
+    assert drawing is not None
+    points = sum(len(shape.points) for shape in drawing.shapes if isinstance(shape, timeline.Path))
+    assert points < 6000
+    assert any(
+        isinstance(s, timeline.Path) and s.look == "error" and s.hint.startswith("3 failed") for s in drawing.shapes
+    )
+
+
+def test_everything_of_the_picture_is_inside_of_it(tmp_path: Path) -> None:
+    drawing = timeline.draw(record.read(sample_record.failed(tmp_path).folder))
+    assert drawing is not None
+    for shape in drawing.shapes:
+        points = shape.points if isinstance(shape, timeline.Path) else ((shape.x, shape.y),)
+        assert all(0 <= x <= drawing.width and -1 <= y <= drawing.height for x, y in points), shape
+
+
+def test_a_gap_in_the_load_is_a_gap_in_the_picture(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    path = sample.folder / "load" / "requests.jsonl"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:20] + lines[40:]), "utf-8")
+    drawing = timeline.draw(record.read(sample.folder))
+    assert drawing is not None
+    blue = [s for s in drawing.shapes if isinstance(s, timeline.Path) and s.look == "blue-area" and s.closed]
+    assert len(blue) == 2
