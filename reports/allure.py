@@ -1,9 +1,9 @@
-"""allure-results/: the scenarios for QA's tools, collected through pytest-bdd's hooks, joined with the record at the end.
+"""allure-results/: the scenarios for QA's tools, watched through pytest-bdd's hooks, joined with the record at the end.
 
-allure-pytest's own listener is left alone: it has no labels for a scenario that was skipped, no steps after a failure, and
-shows an outline's values as pytest-bdd's inner parameter. The results are written in the end, when every
-clause has its result.
-Invariants: every clause of the record has a result, those without a scenario too; nothing that a result says differs from
+allure-pytest's own listener is left alone: it has no labels for a scenario that was skipped, no steps after a failure,
+and shows an outline's values as pytest-bdd's inner parameter. The results are written in the end, when every clause has
+its result.
+Invariants: every clause of the record has a result, those without a scenario too; no result says anything else than
 verdict.json; nothing is read from outside of the record but the scenarios themselves.
 """
 
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Attachment, Label, Link, Parameter, Status, StatusDetails, TestResult, TestStepResult
 from allure_commons.types import LinkType, Severity
 from pytest_bdd.scenario import scenario_wrapper_template_registry
@@ -28,7 +27,7 @@ from reports import record as records
 from reports import wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_bdd.parser import Feature, Scenario, Step
 
@@ -139,16 +138,28 @@ class Collector:
     def write(self, folder: Path) -> None:
         """Write the results of a finished record. Raises OSError when they cannot be written."""
         record = records.read(folder)
-        logger = AllureFileLogger(str(folder / FOLDER), clean=True)
+        write = _writer(folder / FOLDER)
         reported: set[str] = set()
         for scenario in self._scenarios:
             clauses = [clause for clause in record.clauses if clause_tag(clause.id) in scenario.tags]
             reported |= {clause.id for clause in clauses}
-            logger.report_result(_result(record, clauses, scenario))
+            write(_result(record, clauses, scenario))
         for clause in record.clauses:
             if clause.id not in reported:
-                logger.report_result(_result(record, [clause], None))
+                write(_result(record, [clause], None))
         _write_environment(record, folder / FOLDER)
+
+
+def _writer(folder: Path) -> Callable[[TestResult], None]:
+    """Return what writes one result into an emptied folder."""
+    from allure_commons.logger import AllureFileLogger  # noqa: PLC0415  # it imports a plug-in manager of its own
+
+    logger = AllureFileLogger(str(folder), clean=True)  # type: ignore[no-untyped-call]  # it ships no types
+
+    def write(result: TestResult) -> None:
+        logger.report_result(result)  # type: ignore[no-untyped-call]
+
+    return write
 
 
 def _scenario(item: pytest.Item) -> _Scenario | None:
@@ -277,7 +288,7 @@ _KEPT_TAGS = frozenset({"evidence", "rollback", "reversible", "compensable", "ir
 
 
 def _severity(clauses: list[ClauseView]) -> Severity:
-    """Return how bad a failure would be: what cannot be undone blocks, what users or auditors would feel is critical."""
+    """Return how bad a failure would be: what cannot be undone blocks, what users would feel is critical."""
     if any(clause.risk == "irreversible" for clause in clauses):
         return Severity.BLOCKER
     if any(clause.phase in _CRITICAL_PHASES for clause in clauses):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 from reports import wording
 from reports.record import NO_VERDICT, PHASES
@@ -28,7 +28,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def build(record: Record) -> str:
     """Return the file's content."""
-    root = Xml.Element("testsuites", name=_clean(f"{record.id} {wording.title(record)}"))
+    root = ET.Element("testsuites", name=_clean(f"{record.id} {wording.title(record)}"))
     suites = [_verdict_suite(record)]
     for name in dict.fromkeys([*PHASES, *(clause.phase for clause in record.clauses)]):
         clauses = [clause for clause in record.clauses if clause.phase == name]
@@ -38,12 +38,12 @@ def build(record: Record) -> str:
     for key in ("tests", "failures", "errors", "skipped"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in suites)))
     root.set("time", f"{sum(float(suite.get('time', '0')) for suite in suites[1:]):.3f}")
-    Xml.indent(root)
-    return Xml.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
 
-def _suite(name: str, cases: Sequence[Xml.Element], record: Record) -> Xml.Element:
-    suite = Xml.Element(
+def _suite(name: str, cases: Sequence[ET.Element], record: Record) -> ET.Element:
+    suite = ET.Element(
         "testsuite",
         name=_clean(name),
         tests=str(len(cases)),
@@ -58,23 +58,23 @@ def _suite(name: str, cases: Sequence[Xml.Element], record: Record) -> Xml.Eleme
     return suite
 
 
-def _having(cases: Sequence[Xml.Element], element: str) -> int:
+def _having(cases: Sequence[ET.Element], element: str) -> int:
     return sum(case.find(element) is not None for case in cases)
 
 
-def _verdict_suite(record: Record) -> Xml.Element:
-    case = Xml.Element("testcase", classname="cutover.verdict", name="the verdict is PASSED")
+def _verdict_suite(record: Record) -> ET.Element:
+    case = ET.Element("testcase", classname="cutover.verdict", name="the verdict is PASSED")
     case.set("time", f"{record.duration_s or 0:.3f}")
     if record.result != "PASSED":
         element = "failure" if record.result == "FAILED" else "error"
         said = "the record has no verdict" if record.result == NO_VERDICT else f"the verdict is {record.result}"
         reasons = "\n".join(record.reasons)
-        found = Xml.SubElement(case, element, type=_clean(record.result), message=_clean(_first(said, record.reasons)))
+        found = ET.SubElement(case, element, type=_clean(record.result), message=_clean(_first(said, record.reasons)))
         found.text = _clean(f"{wording.lead(record)}\n{reasons}")
     suite = _suite("Verdict", [case], record)
-    properties = Xml.Element("properties")
+    properties = ET.Element("properties")
     for name, value in _properties(record):
-        Xml.SubElement(properties, "property", name=name, value=_clean(value))
+        ET.SubElement(properties, "property", name=name, value=_clean(value))
     suite.insert(0, properties)
     return suite
 
@@ -97,28 +97,28 @@ def _properties(record: Record) -> list[tuple[str, str]]:
     return [(name, value) for name, value in pairs if value]
 
 
-def _case(clause: ClauseView) -> Xml.Element:
-    case = Xml.Element(
+def _case(clause: ClauseView) -> ET.Element:
+    case = ET.Element(
         "testcase",
         classname=_clean(f"cutover.phase_{clause.phase or 'other'}"),
         name=_clean(f"{clause.id} {clause.title}".strip()),
         time=f"{clause.duration_s or 0:.3f}",
     )
-    properties = Xml.SubElement(case, "properties")
+    properties = ET.SubElement(case, "properties")
     for name, value in (("clause", clause.id), ("scenario", clause.scenario), ("guide", clause.guide)):
         if value:
-            Xml.SubElement(properties, "property", name=name, value=_clean(value))
+            ET.SubElement(properties, "property", name=name, value=_clean(value))
     # A result that is none of the known ones must not look passed.
     element = _ELEMENT.get(clause.result, "error")
     if element:
         message = clause.reason or "no reason is recorded"
-        found = Xml.SubElement(case, element, type=_clean(clause.result), message=_clean(message))
+        found = ET.SubElement(case, element, type=_clean(clause.result), message=_clean(message))
         parts = (("cause", clause.cause), ("seen", clause.seen), ("guide", clause.guide), ("next", clause.remedy))
         if element != "skipped":
             found.text = _clean("\n".join([message, *(f"{name}: {text}" for name, text in parts if text)]))
     if clause.steps:
         steps = [f"{s.status:<7} {wording.duration(s.duration_s):>9}  {s.keyword} {s.text}" for s in clause.steps]
-        output = Xml.SubElement(case, "system-out")
+        output = ET.SubElement(case, "system-out")
         output.text = _clean("\n".join(steps))
     return case
 

@@ -1,8 +1,8 @@
 """report.pdf: the record on A4, for the auditor.
 
-Invariants: the same record gives the same bytes; every glyph comes from an embedded font, and a character that it lacks is
-written as its number, never left out; tables repeat their headers and break between rows, or within one that no page
-holds; nothing is loaded from anywhere.
+Invariants: the same record gives the same bytes; every glyph comes from an embedded font, a character that it lacks is
+written as its number, never left out; tables repeat their headers and break between rows, or within one that no
+page holds; nothing is loaded from anywhere.
 """
 
 from __future__ import annotations
@@ -70,8 +70,11 @@ _TONE_OF = {
 }
 _BADGES = {"PASS": "pass", "NOT_RUN": "not run", "INCONCLUSIVE": "inconclusive"}
 _SUBSTITUTES = {"→": "->", "✔": "yes", "✘": "no", "▶": ">"}
+_NONE = "\N{EN DASH}"
 _LONGEST = 4000
 """Characters of one text; a longer one is cut, and says where the whole is."""
+_LONG_CELL = 1500
+"""A cell of more characters might be taller than a page, so its table may break within a row."""
 
 
 @cache
@@ -147,6 +150,11 @@ def _rich(*parts: tuple[str, str]) -> Paragraph:
             plain = f'<font color="#a3211a">{plain}</font>'
         marked.append(plain)
     return Paragraph("<br/>".join(marked), _CELL)
+
+
+def _look(commands: Sequence[tuple[Any, ...]]) -> TableStyle:
+    """Return a table's style; reportlab would start every cell in a font that is not embedded."""
+    return TableStyle([("FONTNAME", (0, 0), (-1, -1), _SANS), *commands])
 
 
 # -- own flowables -----------------------------------------------------------------------------------------------------
@@ -344,7 +352,7 @@ def _first_page(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
     verdict = _style("verdict", fontName=_BOLD, fontSize=14, leading=18, textColor=ink, alignment=1)
     banner = Table([[_p(_title(record), _TITLE), _p(outcome, verdict)]], colWidths=[_WIDTH - 120, 120])
     banner.setStyle(
-        TableStyle(
+        _look(
             [
                 ("BACKGROUND", (1, 0), (1, 0), ground),
                 ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
@@ -358,7 +366,7 @@ def _first_page(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
     if record.notice:
         notice = Table([[_p(record.notice, _NOTICE)]], colWidths=[_WIDTH])
         notice.setStyle(
-            TableStyle(
+            _look(
                 [("BOX", (0, 0), (-1, -1), 0.7, _TONES["warn"][0]), ("BACKGROUND", (0, 0), (-1, -1), _TONES["warn"][1])]
             )
         )
@@ -384,7 +392,11 @@ def _first_page(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
     contents = TableOfContents()
     contents.levelStyles = [_style("contents", fontSize=8.4, leading=12.5)]
     contents.dotsMinLevel = 0
-    yield KeepTogether([Spacer(1, 8), _p("Contents", _H2), contents])
+    contents.tableStyle = _look([("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)])
+    # The contents cannot be kept together with their title: reportlab finds them at the top level alone.
+    yield CondPageBreak(70 * mm)
+    yield _p("Contents", _H2)
+    yield contents
 
 
 def _summary(record: Record, facts: Mapping[str, Any]) -> Table:
@@ -434,7 +446,7 @@ def _summary(record: Record, facts: Mapping[str, Any]) -> Table:
     filled = [[_p(name, _HEAD), _rich(*parts)] for name, parts in cells]
     table = Table([filled[row : row + 3] for row in range(0, 9, 3)], colWidths=[_WIDTH / 3] * 3)
     table.setStyle(
-        TableStyle(
+        _look(
             [
                 ("BACKGROUND", (0, 0), (-1, -1), _CARD),
                 ("GRID", (0, 0), (-1, -1), 0.5, _LINE),
@@ -461,11 +473,11 @@ def _table(
         ]
         for row in rows
     ]
-    table = Table(
-        [head, *body], colWidths=[width or left for width in widths], repeatRows=1, splitByRow=1, splitInRow=1
-    )
+    long = any(_length(cell) > _LONG_CELL for row in rows for cell in row)
+    widths = [width or left for width in widths]
+    table = Table([head, *body], colWidths=widths, repeatRows=1, splitByRow=1, splitInRow=int(long))
     table.setStyle(
-        TableStyle(
+        _look(
             [
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),
                 ("LINEBELOW", (0, 0), (-1, 0), 0.9, _SOFT),
@@ -479,6 +491,13 @@ def _table(
         )
     )
     return table
+
+
+def _length(cell: object) -> int:
+    """Return about how many characters a cell holds; a line break counts as a line."""
+    if isinstance(cell, Paragraph):
+        return len(cell.text) + 40 * str(cell.text).count("<br/>")
+    return len(cell) if isinstance(cell, str) else 0
 
 
 def _section(text: str, key: str) -> list[Flowable]:
@@ -509,7 +528,8 @@ def _matrix(phases: Sequence[tuple[str, Sequence[ClauseView]]]) -> Iterable[Flow
     yield from _section("Clauses", "clauses")
     yield _p(
         "Every clause of the guide, in the order of a run, with what performed it and what its result rests on. "
-        "A clause that was not run says why. File names are relative to the record's folder."
+        "A clause that was not run says why. Steps passed unless they say otherwise. "
+        "File names are relative to the record's folder."
     )
     if not phases:
         yield _p("The record names no clause.")
@@ -518,7 +538,7 @@ def _matrix(phases: Sequence[tuple[str, Sequence[ClauseView]]]) -> Iterable[Flow
         yield _p(title, _H2)
         yield _table(
             ["CLAUSE", "SCENARIO AND STEPS", "RESULT", "TOOK", "EVIDENCE"],
-            [38, 0, 62, 50, 142],
+            [34, 0, 62, 48, 128],
             [_clause_row(clause) for clause in clauses],
             numbers=(3,),
         )
@@ -528,18 +548,15 @@ def _clause_row(clause: ClauseView) -> list[object]:
     parts = [(clause.title or clause.scenario or clause.id, "bold")]
     if clause.result != "PASS":
         parts.append((clause.reason, "bad" if clause.result in wording.BAD else ""))
-    parts += [
-        (
-            f"{step.keyword} {step.text} ({step.status}, {wording.duration(step.duration_s)})",
-            "soft" if step.status == "passed" else "bad",
-        )
-        for step in clause.steps
-    ]
-    evidence = "\n".join(clause.links) or ("–" if clause.result == "NOT_RUN" else "journal.jsonl")
-    took = wording.duration(clause.duration_s) if clause.duration_s is not None else "–"
-    number = _rich((clause.id, "bold"), (clause.risk if clause.risk not in {"", "reversible"} else "", "soft"))
+    parts.append((f"risk: {clause.risk}" if clause.risk not in {"", "reversible"} else "", "soft"))
+    for step in clause.steps:
+        took, good = wording.duration(step.duration_s), step.status == "passed"
+        text = f"{step.keyword} {step.text} · {took}" if good else f"{step.keyword} {step.text} · {step.status}, {took}"
+        parts.append((text, "soft" if good else "bad"))
+    evidence = "\n".join(clause.links) or (_NONE if clause.result == "NOT_RUN" else "journal.jsonl")
+    took = wording.duration(clause.duration_s) if clause.duration_s is not None else _NONE
     files = _rich(*((line, "soft") for line in evidence.split("\n")))
-    return [number, _rich(*parts), _Badge(clause.result), took, files]
+    return [_rich((clause.id, "bold")), _rich(*parts), _Badge(clause.result), took, files]
 
 
 def _gates(record: Record, groups: Sequence[tuple[Any, Sequence[Any]]]) -> Iterable[Flowable]:
@@ -548,14 +565,15 @@ def _gates(record: Record, groups: Sequence[tuple[Any, Sequence[Any]]]) -> Itera
         yield _p("No gate was measured in this run.")
     else:
         yield _p(
-            "Each gate at each weight, by the measurement that decides: the worst, else the last. All are in gates/samples.jsonl."
+            "Each gate at each weight, by the measurement that decides: the worst, else the last. "
+            "All are in gates/samples.jsonl."
         )
         yield _table(
             ["CLAUSE", "WEIGHT", "GATE", "RESULT", "VALUE", "LIMIT", "SAMPLES", "TAKEN"],
             [40, 46, 0, 58, 58, 58, 48, 36],
             [
                 [
-                    gate.clause or "–",
+                    gate.clause or _NONE,
                     f"{gate.percent} %" if gate.percent is not None else "window",
                     _rich((gate.title, ""), (gate.reason, "bad")),
                     _Badge(gate.result),
@@ -602,7 +620,7 @@ def _deviations(record: Record) -> Iterable[Flowable]:
     yield _table(
         ["ID", "DID", "INSTEAD OF", "BECAUSE"],
         [30, 0, 0, 0],
-        [[d.id, d.did, d.instead_of, d.why or "–"] for d in record.deviations],
+        [[d.id, d.did, d.instead_of, d.why or _NONE] for d in record.deviations],
     )
 
 
@@ -631,9 +649,9 @@ def _evidence(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
                         (clause.check, "soft"),
                     ),
                     _Badge(clause.result),
-                    wording.count(checked[clause.id][0]) if clause.id in checked else "–",
-                    wording.count(checked[clause.id][1]) if clause.id in checked else "–",
-                    _rich(*((name, "soft") for name in clause.links or ("–",))),
+                    wording.count(checked[clause.id][0]) if clause.id in checked else _NONE,
+                    wording.count(checked[clause.id][1]) if clause.id in checked else _NONE,
+                    _rich(*((name, "soft") for name in clause.links or (_NONE,))),
                 ]
                 for clause in facts["guarantees"]
             ],
@@ -672,7 +690,7 @@ def _commands(record: Record) -> Iterable[Flowable]:
             [
                 str(command.number),
                 wording.clock(command.time),
-                command.clause or "–",
+                command.clause or _NONE,
                 _rich((" ".join(command.argv), ""), (command.transcript, "soft")),
                 str(command.exit_code) if command.exit_code is not None else "none",
                 wording.duration(command.duration_s),
@@ -703,7 +721,8 @@ def _plan(record: Record) -> Iterable[Flowable]:
     yield _p(
         f"Strategy {record.strategy or 'unknown'}, scope {record.scope or 'unknown'}"
         + (f", digest {digest}" if digest else "")
-        + ". What each clause was meant to change, and how that is undone; clauses that change nothing are left out here."
+        + ". What each clause was meant to change, and how that is undone; "
+        "clauses that change nothing are left out here."
     )
     changing = [clause for clause in record.clauses if clause.changes]
     if changing:
@@ -714,7 +733,7 @@ def _plan(record: Record) -> Iterable[Flowable]:
                 [
                     c.id,
                     c.changes,
-                    c.undo or "–",
+                    c.undo or _NONE,
                     _rich((c.risk, ""), ("point of no return" if c.id in record.points_of_no_return else "", "soft")),
                 ]
                 for c in changing

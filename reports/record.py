@@ -1,7 +1,7 @@
 """A record's folder, read into plain data: what every builder is made from.
 
-Invariants: nothing outside the folder is read; a file that is absent, cut short or unreadable leaves its part empty and is
-named in `Record.problems`, for a run that was stopped has a record too; nothing is judged here, results are
+Invariants: nothing outside the folder is read; a file that is absent, cut short or unreadable leaves its part empty and
+is named in `Record.problems`, for a run that was stopped has a record too; nothing is judged here, results are
 verdict.json's. Without verdict.json the journal's own words are shown and the outcome is NONE.
 """
 

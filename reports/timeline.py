@@ -1,9 +1,9 @@
 """The timeline as a picture: one layout, drawn as inline SVG for the page and as vectors for the PDF.
 
-Rows on one time axis: phases as bands, flags, green's weight as a step line, requests by colour as areas, failed requests
-as ticks, p99 of both colours, every gate measurement as a mark in a lane of its own.
-Invariants: coordinates are in points of the drawing, y grows downwards; a second that was not measured leaves a gap; a
-failed request is always visible, however many seconds share a pixel.
+Rows on one time axis: phases as bands, flags, green's weight as a step line, requests by colour as areas, failed
+requests as ticks, p99 of both colours, every gate measurement as a mark in a lane of its own.
+Invariants: coordinates are in points of the drawing, y grows downwards; a second that was not measured leaves a gap;
+a failed request is always visible, however many seconds share a pixel.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Drawing:
     description: str = ""
     """What the picture shows, for those who do not see it."""
 
-    def box(self, x: float, y: float, width: float, height: float, look: str, hint: str = "") -> None:
+    def box(self, x: float, y: float, width: float, height: float, *, look: str, hint: str = "") -> None:
         """Add a rectangle."""
         self.shapes.append(Box(x=x, y=y, width=width, height=height, look=look, hint=hint))
 
@@ -250,7 +250,7 @@ def _legend(drawing: Drawing, y: float) -> float:
         if x + wide > drawing.width - _RIGHT + 16:
             x, y = _LEFT, y + 15
         if kind == "area":
-            drawing.box(x, y - 8, 14, 8, look)
+            drawing.box(x, y - 8, 14, 8, look=look)
         elif kind == "line":
             drawing.path([(x, y - 4), (x + 16, y - 4)], look)
         else:
@@ -275,7 +275,7 @@ def _bands(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
         x, right = axis.x(start), axis.x(end)
         look = "band-back" if name == "rollback" else ("band-a", "band-b")[number % 2]
         title = wording.phase(name)
-        drawing.box(x, y, max(right - x, 1.0), height, look, f"{title}: {', '.join(ids)}")
+        drawing.box(x, y, max(right - x, 1.0), height, look=look, hint=f"{title}: {', '.join(ids)}")
         for text in (title, title.partition(" ")[0] if title[:1].isdigit() else title[:1]):
             if text_width(text, "text") + 6 <= right - x:
                 drawing.label((x + right) / 2, y + 14, text, "text", "middle")
@@ -325,7 +325,7 @@ def _turns(record: Record) -> list[tuple[datetime, str, bool]]:
 
 
 def _frame(
-    drawing: Drawing, axis: _Axis, y: float, height: float, title: str, marks: Sequence[tuple[float, str]]
+    drawing: Drawing, axis: _Axis, y: float, height: float, *, title: str, marks: Sequence[tuple[float, str]]
 ) -> None:
     """Draw a panel's title, its horizontal rules and their labels; marks: position from 0 (bottom) to 1, text."""
     drawing.label(_TITLES, y + 9, title, "strong")
@@ -345,7 +345,7 @@ def _weight(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
         level = new
     points.append((axis.right, level))
     drawing.path([*points, (axis.right, y + height), (axis.left, y + height)], "weight-area", closed=True)
-    _frame(drawing, axis, y, height, "Weight", [(0, "0 %"), (0.5, "50 %"), (1, "100 %")])
+    _frame(drawing, axis, y, height, title="Weight", marks=[(0, "0 %"), (0.5, "50 %"), (1, "100 %")])
     drawing.path(points, "weight")
     free = axis.left
     for weight in record.weights:
@@ -371,7 +371,7 @@ def _requests(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: floa
                 look = f"{name}-area" if name in _COLOURS else "other-area"
                 drawing.path([*outline, *reversed(back)], look, closed=True, hint=f"served by {name}")
             base = upper
-    _frame(drawing, axis, y, height, "Requests/s", [(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g}")])
+    _frame(drawing, axis, y, height, title="Requests/s", marks=[(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g}")])
     return y + height
 
 
@@ -407,7 +407,7 @@ def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis:
                 if len(points) == 1:
                     points.append((points[0][0] + 1.5, points[0][1]))
                 drawing.path(points, name)
-    _frame(drawing, axis, y, height, "p99", [(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g} ms")])
+    _frame(drawing, axis, y, height, title="p99", marks=[(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g} ms")])
     if limit_ms:
         level = y + height * (1 - limit_ms / top)
         drawing.path([(axis.left, level), (axis.right, level)], "limit")
@@ -442,21 +442,31 @@ def _gates(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
         drawing.label(axis.left + 4, y + 9, "no gate was measured", "soft")
         return y + 14
     for name, title in lanes:
+        y += 14
         mine = [gate for gate in record.gates if gate.name == name]
-        first_x = min(axis.x(gate.time) for gate in mine)
-        text = title if first_x - axis.left > text_width(title, "soft") + 8 else ""
         drawing.path([(axis.left, y + 5), (axis.right, y + 5)], "rule")
-        if text:
-            drawing.box(axis.left, y, text_width(text, "soft") + 6, 10, "band-a")
-            drawing.label(axis.left + 3, y + 8.5, text, "soft")
+        drawing.label(_TITLES, y + 8.5, _short(name, title), "soft")
         for gate in sorted(mine, key=lambda gate: gate.result != "PASS"):
             value = wording.measure(gate.value, gate.unit)
             hint = f"{title}: {value}, {gate.result}, {wording.clock(gate.time)}"
             tall = 0.0 if gate.result == "PASS" else 1.5
             look = _MARKS.get(gate.result, "undecided")
-            drawing.box(axis.x(gate.time) - 1.6, y + 1 - tall, 3.2, 8 + 2 * tall, look, hint)
-        y += 14
-    return y
+            drawing.box(axis.x(gate.time) - 1.6, y + 1 - tall, 3.2, 8 + 2 * tall, look=look, hint=hint)
+    return y + 14
+
+
+def _short(name: str, title: str) -> str:
+    """Return a gate's title as it fits beside its lane."""
+    text = _SHORT.get(name, title)
+    room = int((_LEFT - _TITLES - 6) / (LOOKS["soft"].size * 0.55))
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+_SHORT = {
+    "load_failures": "failed requests",
+    "evidence_operations": "evidence operations",
+    "attestation_success": "attestation success",
+}
 
 
 def _time_axis(drawing: Drawing, axis: _Axis, y: float) -> float:
