@@ -65,7 +65,8 @@ def require_commands(site: Site) -> None:
     Raises:
         CouldNotMeasure: one is missing on the operator's host.
     """
-    found = site.operator.run(["sh", "-c", f"command -v {' '.join(COMMANDS)} || true"]).stdout.split()
+    looking = 'for name in "$@"; do command -v "$name"; done; true'
+    found = site.operator.run(["sh", "-c", looking, "sh", *COMMANDS]).stdout.split()
     missing = [name for name in COMMANDS if name not in {path.rpartition("/")[2] for path in found}]
     if missing:
         raise CouldNotMeasure(

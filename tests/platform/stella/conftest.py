@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from tests.platform.stella.stella_world import LOG_KEY, ORIGIN, SIGNING_KEY, World, make_world
 
 from rehearsal.platform.core import keys
+from tests.platform.stella.stella_world import LOG_KEY, ORIGIN, SIGNING_KEY, World, make_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

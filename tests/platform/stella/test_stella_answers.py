@@ -15,12 +15,12 @@ import pypdf
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
-from tests.platform.stella.stella_world import CREATED, SIGNING_KEY, World
 
 from rehearsal.platform.core import makers, migrations
 from rehearsal.platform.core.migrations import MigrationError, MigrationLockedError, State
 from rehearsal.platform.stella import audits, cli, database, health, records, reindexing, scanning, schema
 from rehearsal.platform.stella.audits import Event
+from tests.platform.stella.stella_world import CREATED, SIGNING_KEY, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

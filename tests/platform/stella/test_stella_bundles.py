@@ -7,11 +7,11 @@ import io
 import tarfile
 
 import pytest
-from tests.platform.stella.stella_world import CREATED, SIGNING_KEY, World
 
 from rehearsal.platform.core import keys, makers
 from rehearsal.platform.stella import attestations
 from rehearsal.platform.stella.verification import Trust
+from tests.platform.stella.stella_world import CREATED, SIGNING_KEY, World
 
 SCAN = makers.Scan(id="scan-b", image="registry.test/bundle:1", created=CREATED)
 FILES = {makers.BUNDLE_NAMES[item.kind]: item.content for item in makers.make_evidence(SCAN, SIGNING_KEY)[:3]}

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.platform.stella.stella_world import World, make_world
 
 from rehearsal.platform.core import checkpoint, keys
 from rehearsal.platform.stella import continuity, verification
 from rehearsal.platform.stella.errors import RefusedError
+from tests.platform.stella.stella_world import World, make_world
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,11 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from tests.platform.stella.stella_world import CREATED, SIGNING_KEY
 
 from rehearsal.platform.core import keys
 from rehearsal.platform.stella import kubeconfig
 from rehearsal.platform.stella.errors import UnreachableError
+from tests.platform.stella.stella_world import CREATED, SIGNING_KEY
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.platform.stella.stella_world import CREATED, LOG_KEY, ORIGIN, World, make_world
 
 from rehearsal.platform.core import canonical, checkpoint, dsse, keys, leaves, makers
 from rehearsal.platform.stella import verification
 from rehearsal.platform.stella.records import Leaf
+from tests.platform.stella.stella_world import CREATED, LOG_KEY, ORIGIN, World, make_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
