@@ -8,6 +8,7 @@ page holds; nothing is loaded from anywhere.
 from __future__ import annotations
 
 import io
+import re
 import unicodedata
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,7 @@ from reports.record import NO_VERDICT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from reports.record import ClauseView, Record
+    from reports.record import ClauseView, GateView, Record
 
 NAME = "report.pdf"
 _SANS, _BOLD = "RecordSans", "RecordSans-Bold"
@@ -69,10 +70,13 @@ _TONE_OF = {
     "INCOMPLETE": "warn",
 }
 _BADGES = {"PASS": "pass", "NOT_RUN": "not run", "INCONCLUSIVE": "inconclusive"}
+_WINDOW = re.compile(r"\[(\d+(?:ms|s|m|h|d))\]")
 _SUBSTITUTES = {"→": "->", "✔": "yes", "✘": "no", "▶": ">"}
 _NONE = "\N{EN DASH}"
 _LONGEST = 4000
 """Characters of one text; a longer one is cut, and says where the whole is."""
+_WORTH_TELLING_S = 0.1
+"""A step that passed faster is shown without its duration."""
 _LONG_CELL = 1500
 """A cell of more characters might be taller than a page, so its table may break within a row."""
 
@@ -476,6 +480,7 @@ def _table(
     long = any(_length(cell) > _LONG_CELL for row in rows for cell in row)
     widths = [width or left for width in widths]
     table = Table([head, *body], colWidths=widths, repeatRows=1, splitByRow=1, splitInRow=int(long))
+    table.hAlign = "LEFT"
     table.setStyle(
         _look(
             [
@@ -538,7 +543,7 @@ def _matrix(phases: Sequence[tuple[str, Sequence[ClauseView]]]) -> Iterable[Flow
         yield _p(title, _H2)
         yield _table(
             ["CLAUSE", "SCENARIO AND STEPS", "RESULT", "TOOK", "EVIDENCE"],
-            [34, 0, 62, 48, 128],
+            [42, 0, 62, 48, 128],
             [_clause_row(clause) for clause in clauses],
             numbers=(3,),
         )
@@ -550,16 +555,19 @@ def _clause_row(clause: ClauseView) -> list[object]:
         parts.append((clause.reason, "bad" if clause.result in wording.BAD else ""))
     parts.append((f"risk: {clause.risk}" if clause.risk not in {"", "reversible"} else "", "soft"))
     for step in clause.steps:
-        took, good = wording.duration(step.duration_s), step.status == "passed"
-        text = f"{step.keyword} {step.text} · {took}" if good else f"{step.keyword} {step.text} · {step.status}, {took}"
-        parts.append((text, "soft" if good else "bad"))
+        good = step.status == "passed"
+        notes = [] if good else [step.status]
+        if not good or step.duration_s >= _WORTH_TELLING_S:
+            notes.append(wording.duration(step.duration_s))
+        ending = f" ({', '.join(notes)})".replace(" ", "\N{NO-BREAK SPACE}") if notes else ""
+        parts.append((f"{step.keyword} {step.text}{ending.replace(chr(160), ' ', 1)}", "soft" if good else "bad"))
     evidence = "\n".join(clause.links) or (_NONE if clause.result == "NOT_RUN" else "journal.jsonl")
     took = wording.duration(clause.duration_s) if clause.duration_s is not None else _NONE
     files = _rich(*((line, "soft") for line in evidence.split("\n")))
     return [_rich((clause.id, "bold")), _rich(*parts), _Badge(clause.result), took, files]
 
 
-def _gates(record: Record, groups: Sequence[tuple[Any, Sequence[Any]]]) -> Iterable[Flowable]:
+def _gates(record: Record, groups: Sequence[tuple[GateView, Sequence[GateView]]]) -> Iterable[Flowable]:
     yield from _section("Gates", "gates")
     if not groups:
         yield _p("No gate was measured in this run.")
@@ -586,10 +594,15 @@ def _gates(record: Record, groups: Sequence[tuple[Any, Sequence[Any]]]) -> Itera
             ],
             numbers=(4, 5, 6, 7),
         )
-        queries = dict.fromkeys((gate.title, gate.query) for gate, _ in groups)
         yield _p("Queries", _H2)
+        yield _p("The windows are those over which the measurements above were taken, in the same place of the query.")
         yield _table(
-            ["GATE", "RESOLVED QUERY"], [120, 0], [[title, _rich((query, "soft"))] for title, query in queries]
+            ["GATE", "QUERY", "WINDOWS"],
+            [92, 0, 92],
+            [
+                [title, _rich((query, "soft")), _rich((", ".join(windows) or _NONE, "soft"))]
+                for (title, query), windows in _queries([gate for gate, _ in groups]).items()
+            ],
         )
     if record.shares:
         yield CondPageBreak(30 * mm)
@@ -610,6 +623,15 @@ def _gates(record: Record, groups: Sequence[tuple[Any, Sequence[Any]]]) -> Itera
             ],
             numbers=(1, 2, 3, 4, 5),
         )
+
+
+def _queries(gates: Sequence[GateView]) -> dict[tuple[str, str], list[str]]:
+    """Return every gate's query with its window left open, and the windows it was asked with."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for gate in gates:
+        windows = found.setdefault((gate.title, _WINDOW.sub("[window]", gate.query)), {})
+        windows.update(dict.fromkeys(_WINDOW.findall(gate.query)))
+    return {key: list(windows) for key, windows in found.items()}
 
 
 def _deviations(record: Record) -> Iterable[Flowable]:
