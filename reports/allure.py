@@ -29,6 +29,7 @@ from reports import wording
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from _pytest._code.code import Traceback
     from pytest_bdd.parser import Feature, Scenario, Step
 
     from reports.record import ClauseView, Record
@@ -79,7 +80,9 @@ class _Scenario:
 class Collector:
     """Watches one run's scenarios."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """Take what must not be written: texts of errors have not gone through the journal."""
+        self._secrets = tuple(secret for secret in secrets if secret)
         self._scenarios: list[_Scenario] = []
         self._current: _Scenario | None = None
 
@@ -118,7 +121,7 @@ class Collector:
         if self._current is not None and self._current.steps:
             values = {name: value for name, value in step_func_args.items() if isinstance(value, str | int | float)}
             self._current.steps[-1].parameters = {
-                name: str(value) for name, value in values.items() if str(value) in step.name
+                name: self._redacted(str(value)) for name, value in values.items() if str(value) in step.name
             }
 
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
@@ -126,12 +129,18 @@ class Collector:
         if self._current is None or call.excinfo is None or self._current.trace:
             return
         if not isinstance(call.excinfo.value, pytest.skip.Exception):
-            self._current.trace = str(call.excinfo.getrepr(style="short"))
+            shown = call.excinfo.getrepr(style="short", tbfilter=_own_frames)
+            self._current.trace = self._redacted(str(shown))
 
     def _close(self, status: str, error: str = "") -> None:
         if self._current is not None and self._current.steps:
             step = self._current.steps[-1]
-            step.stop_ms, step.status, step.error = _now_ms(), status, error
+            step.stop_ms, step.status, step.error = _now_ms(), status, self._redacted(error)
+
+    def _redacted(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
 
     # -- when the record is complete -----------------------------------------------------------------------------------
 
@@ -182,6 +191,12 @@ def _scenario(item: pytest.Item) -> _Scenario | None:
         values={name: str(value) for name, value in values.items()},
         planned=tuple(_text(step) for step in scenario.steps),
     )
+
+
+def _own_frames(error: pytest.ExceptionInfo[BaseException]) -> Traceback:
+    """Return the frames of the project; all of them when the error is not of its making."""
+    own = error.traceback.filter(lambda entry: "site-packages" not in Path(entry.path).parts)
+    return own or error.traceback
 
 
 def _text(step: Step) -> str:

@@ -24,8 +24,7 @@ _COLLECTOR = "cutover-allure"
 @pytest.hookimpl
 def pytest_cutover_start(config: pytest.Config, upgrade: Upgrade) -> None:
     """Begin to watch the scenarios."""
-    del upgrade
-    config.pluginmanager.register(Collector(), _COLLECTOR)
+    config.pluginmanager.register(Collector(upgrade.target.secrets()), _COLLECTOR)
 
 
 @pytest.hookimpl

@@ -52,7 +52,7 @@ from pytest_bdd import given, parsers, then, when
 from cutover.errors import ClauseFailed
 from reports.allure import Collector
 
-COLLECTOR = Collector()
+COLLECTOR = Collector(["hunter2"])
 
 
 def pytest_configure(config):
@@ -79,7 +79,7 @@ def _(weight): ...
 
 @then("the gate passes")
 def _():
-    raise ClauseFailed("green does not satisfy the gate", code="gate-failed")
+    raise ClauseFailed("green does not satisfy the gate, says hunter2", code="gate-failed")
 
 
 @then("nothing else is done")
@@ -138,6 +138,8 @@ def test_results_agree_with_the_record(results: list[dict[str, Any]], tmp_path: 
     assert failed["steps"][1]["parameters"] == [{"name": "weight", "value": "10"}]
     assert failed["statusDetails"]["message"].startswith("green does not satisfy the gate: latency p99")
     assert "ClauseFailed" in failed["statusDetails"]["trace"]
+    assert "site-packages" not in failed["statusDetails"]["trace"]
+    assert "says [redacted]" in failed["steps"][2]["statusDetails"]["message"]
     assert failed["links"][0]["url"] == "../report.html#clause-3-1a"
     folder = tmp_path / sample_record.ID / "allure-results"
     assert [attachment["name"] for attachment in failed["attachments"]] == ["gate samples 3.1a"]
@@ -149,3 +151,4 @@ def test_results_agree_with_the_record(results: list[dict[str, Any]], tmp_path: 
     assert "clause_5_2a" in labels(skipped, "tag")
     assert labels(of(results, "S.1"), "epic") == ["Support"]
     assert "_pytest_bdd_example" not in json.dumps(results)
+    assert "hunter2" not in json.dumps(results).replace('hunter2\\", code', "")
