@@ -30,6 +30,8 @@ _LEFT, _RIGHT = 124.0, 14.0
 _TITLES = 2.0
 """Where the rows' titles begin."""
 _COLOURS = ("blue", "green")
+_LIMIT_IN_SCALE = 2.5
+"""The latency's limit is drawn when it is at most so many times the highest value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,7 +401,10 @@ def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis:
     values = [value for column in columns for value in column.p99_ms.values()]
     gates = [gate for gate in record.gates if gate.name == "latency_p99" and gate.limit]
     limit_ms = gates[0].limit * 1000 if gates and gates[0].limit else None
-    top = _nice(max([*values, (limit_ms or 0) * 1.1, 1.0]))
+    highest = max([*values, 1.0])
+    # A limit far above everything measured would press the curves flat.
+    in_scale = limit_ms is not None and limit_ms <= _LIMIT_IN_SCALE * highest
+    top = _nice(max(highest, (limit_ms or 0) * 1.1) if in_scale else highest)
     for run in _runs(columns):
         for name in _COLOURS:
             for part in _measured(run, name):
@@ -408,7 +413,9 @@ def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis:
                     points.append((points[0][0] + 1.5, points[0][1]))
                 drawing.path(points, name)
     _frame(drawing, axis, y, height, title="p99", marks=[(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g} ms")])
-    if limit_ms:
+    if limit_ms and not in_scale:
+        drawing.label(axis.left + 4, y + 9, f"limit {limit_ms:g} ms, above this scale", "limit-text")
+    elif limit_ms:
         level = y + height * (1 - limit_ms / top)
         drawing.path([(axis.left, level), (axis.right, level)], "limit")
         drawing.label(axis.left + 4, level - 4, f"limit {limit_ms:g} ms", "limit-text")

@@ -151,14 +151,18 @@ def traffic(record: Record) -> tuple[str, str]:
     first = f"{many(attempted, 'request')}, {count(record.load.get('failed') or 0)} failed"
     markers = record.load.get("markers_acknowledged")
     written = f"{many(int(markers), 'write')} acknowledged" if markers is not None else ""
-    if markers is not None and _step_passed(record, "every acknowledged write is there exactly once"):
-        written += ", each found exactly once"
-    return first, " · ".join(part for part in (served, written) if part)
+    return first, " · ".join(part for part in (served, written, _writes_found(record)) if part)
 
 
-def _step_passed(record: Record, text: str) -> bool:
-    found = [step.status for clause in record.clauses for step in clause.steps if step.text == text]
-    return bool(found) and all(status == "passed" for status in found)
+_WRITES_FOUND = "every acknowledged write is there exactly once"
+
+
+def _writes_found(record: Record) -> str:
+    """Return until when acknowledged writes were looked for and found; nothing when they never were, or not all."""
+    looked = [line for line in record.events("step") if line.data.get("text") == _WRITES_FOUND]
+    if not looked or any(line.data.get("status") != "passed" for line in looked):
+        return ""
+    return f"all acknowledged by {clock(looked[-1].time)} were found exactly once"
 
 
 def undo(record: Record) -> tuple[str, str]:
@@ -233,7 +237,7 @@ def lead(record: Record) -> str:
         )
     if record.result == "PASSED":
         serving = next((name for name in ("green", "blue") if _serves_all(record, name)), "")
-        ending = f", and {serving} serves every request" if serving else ""
+        ending = f", and {serving} served every request at the end" if serving else ""
         observed = record.observation.get("until")
         if record.observation.get("state") == "running" and observed:
             ending += f"; the observation runs until {moment(str(observed))}"

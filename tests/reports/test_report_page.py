@@ -209,6 +209,21 @@ def test_links_never_leave_the_record(tmp_path: Path) -> None:
     assert clause.links == ()
 
 
+def test_writes_count_as_found_only_up_to_the_look_for_them(tmp_path: Path) -> None:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    sample.load()
+    found = {"keyword": "And", "text": "every acknowledged write is there exactly once", "duration_s": 0.1}
+    assert "found" not in wording.traffic(record.read(sample.folder))[1]
+    sample.clock.advance(40)
+    sample.journal.write("step", clause="5.2a", **found, status="passed")
+    assert wording.traffic(record.read(sample.folder))[1].endswith(
+        "512 writes acknowledged · all acknowledged by 04:12:47 were found exactly once"
+    )
+    sample.journal.write("step", clause="5.2b", **found, status="failed")
+    assert "found" not in wording.traffic(record.read(sample.folder))[1]
+
+
 # -- the picture -------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +231,7 @@ def test_the_picture_shows_weights_failures_and_the_way_back(tmp_path: Path) -> 
     drawing = timeline.draw(record.read(sample_record.failed(tmp_path).folder))
     assert drawing is not None
     labels = [shape.text for shape in drawing.shapes if isinstance(shape, timeline.Label)]
-    assert {"10 %", "3.1a fail", "rolled back: blue", "limit 250 ms"} <= set(labels)
+    assert {"10 %", "3.1a fail", "rolled back: blue", "limit 250 ms, above this scale"} <= set(labels)
     ticks = [s for s in drawing.shapes if isinstance(s, timeline.Path) and s.look == "error" and s.hint]
     assert [tick.hint for tick in ticks] == ["3 failed, 04:12:38"]
     marks = [s for s in drawing.shapes if isinstance(s, timeline.Box) and s.look == "bad" and s.hint]
