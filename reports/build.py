@@ -29,27 +29,27 @@ class Built:
 
 
 def _html(record: Record) -> bytes:
-    from reports import html  # noqa: PLC0415  # templates, only when a page is made
+    from reports.html import build as made  # noqa: PLC0415  # templates, only when a page is made
 
-    return html.build(record).encode()
+    return made(record).encode()
 
 
 def _pdf(record: Record) -> bytes:
-    from reports import pdf  # noqa: PLC0415  # reportlab takes a third of a second to import
+    from reports.pdf import build as made  # noqa: PLC0415  # reportlab takes a third of a second to import
 
-    return pdf.build(record)
+    return made(record)
 
 
 def _junit(record: Record) -> bytes:
-    from reports import junit  # noqa: PLC0415
+    from reports.junit import build as made  # noqa: PLC0415
 
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + junit.build(record).encode()
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + made(record).encode()
 
 
 def _summary(record: Record) -> bytes:
-    from reports import summary  # noqa: PLC0415
+    from reports.summary import build as made  # noqa: PLC0415
 
-    return summary.build(record).encode()
+    return made(record).encode()
 
 
 BUILDERS: dict[str, Callable[[Record], bytes]] = {
