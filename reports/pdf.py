@@ -444,6 +444,7 @@ def _summary(record: Record, facts: Mapping[str, Any]) -> Table:
             [
                 (str(record.observation.get("state") or "unknown"), ""),
                 (wording.until(record.observation.get("until")), "soft"),
+                (wording.window(record.observation), "soft"),
             ],
         ),
     ]

@@ -6,13 +6,13 @@ it uses; text is plain, escaping is the business of whoever renders it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cutover.clock import parse_rfc3339
 from reports.record import NO_VERDICT, PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from reports.record import ClauseView, GateView, Record
@@ -66,6 +66,15 @@ def moment(text: str) -> str:
 def until(text: object) -> str:
     """Return `until` and a time, or nothing."""
     return f"until {moment(text)}" if isinstance(text, str) and text else ""
+
+
+def window(observation: Mapping[str, Any]) -> str:
+    """Return how long was observed, beside what the guide asks for (5.1)."""
+    length_s = observation.get("window_s")
+    if not isinstance(length_s, int | float):
+        return ""
+    text = f"{length_s / 3600:g} hours" if length_s >= 3600 else f"{length_s:g} s"
+    return f"a window of {text}" + ("" if length_s >= 72 * 3600 else ", scaled: the guide asks for 72 hours")
 
 
 def date(day: datetime | None) -> str:

@@ -27,7 +27,7 @@ def test_everything_passes_in_the_catalogues_order(miniature: Miniature) -> None
     assert ran.reason("T.1") == "not yet"
     assert ran.verdict["result"] == "PASSED"
     assert ran.verdict["scope"] == "all"
-    assert ran.verdict["observation"] == {"state": "complete", "until": None}
+    assert ran.verdict["observation"] == {"state": "complete", "until": None, "window_s": 259200}
     assert ran.verdict["load"]["attempted"] == 200
     assert "PASSED" in ran.out
     assert "collected" not in ran.out, "pytest's own report is silent"

@@ -49,8 +49,9 @@ class NamespaceUse:
 def observe_window(site: Site, upgrade: Upgrade) -> Window:
     """Stay until the window that began with the cutover has passed, then judge the whole of it (5.1, F.14)."""
     began = cutover_finished(upgrade)
-    ends = began + timedelta(seconds=upgrade.policy.observation.window_s)
-    upgrade.remember("observation", state="running", until=rfc3339(ends))
+    window_s = upgrade.policy.observation.window_s
+    ends = began + timedelta(seconds=window_s)
+    upgrade.remember("observation", state="running", until=rfc3339(ends), window_s=window_s)
     left_s = max(0.0, (ends - upgrade.clock.now()).total_seconds())
     upgrade.hold(
         "the observation window",
@@ -63,11 +64,11 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
     results, longest_gap_s = gates.over_window(upgrade, site, began=began, ended=ended)
     upgrade.deviation(
         "F.14",
-        did=f"watched the gates over the whole window of {upgrade.policy.observation.window_s:g} s",
+        did=f"watched the gates over the whole window of {window_s:g} s",
         instead_of="72 hours in which nobody looks",
         why="a window nobody watched proves nothing",
     )
-    upgrade.remember("observation", state="complete", until=rfc3339(ended))
+    upgrade.remember("observation", state="complete", until=rfc3339(ended), window_s=window_s)
     return Window(began=began, ended=ended, results=tuple(results), longest_gap_s=longest_gap_s)
 
 

@@ -330,6 +330,11 @@ def _keep(upgrade: Upgrade, result: GateResult, *, queries: Mapping[str, str], a
     }
     with upgrade.path("gates", "samples.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+    _note(upgrade, result)
+
+
+def _note(upgrade: Upgrade, result: GateResult) -> None:
+    """Write a verdict to the journal."""
     upgrade.journal.write("gate", **{key: value for key, value in plain(result).items() if key != "time"})
 
 
@@ -670,6 +675,7 @@ def over_window(
                 value=value,
                 reason=f"{len(broken)} of {len(steps)} steps of {step_s:g} s beyond the limit, worst {value:.4g}",
             )
+            _note(upgrade, whole)
         results.append(whole)
     moments = sorted({began, *watched, ended})
     longest_gap_s = max((later - earlier).total_seconds() for earlier, later in pairwise(moments))

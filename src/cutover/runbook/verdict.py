@@ -61,6 +61,7 @@ class Verdict:
     plan_digest: str = ""
     observation_state: str = "none"
     observation_until: str | None = None
+    observation_window_s: float | None = None
     load: Mapping[str, Any] = field(default_factory=dict)
     evidence: Mapping[str, int] = field(default_factory=dict)
     rollback: Mapping[str, Any] = field(default_factory=dict)
@@ -87,7 +88,11 @@ class Verdict:
             "notice": head["target"]["notice"],
             "strategy": head["strategy"],
             "scope": head["scope"],
-            "observation": {"state": self.observation_state, "until": self.observation_until},
+            "observation": {
+                "state": self.observation_state,
+                "until": self.observation_until,
+                "window_s": self.observation_window_s,
+            },
             "clauses": [_clause_document(judged) for judged in self.clauses],
             "counts": {result.value: self.count(result) for result in Result},
             "deviations": [
@@ -164,6 +169,7 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         plan_digest=str(plan.data.get("digest", "")) if plan else "",
         observation_state=str(facts.get("state", "none")),
         observation_until=facts.get("until"),
+        observation_window_s=facts.get("window_s"),
         load=load,
         evidence=evidence,
         rollback=rollback,
