@@ -17,7 +17,7 @@ import click
     help="Make this report alone; repeatable.",
 )
 def report(folder: Path, names: tuple[str, ...]) -> None:
-    r"""Make report.html, report.pdf, junit.xml and summary.md of a RECORD again.
+    """Make report.html, report.pdf, junit.xml and summary.md of a RECORD again.
 
     Reads the record's folder and nothing else; the verdict stays as it is.
 
@@ -25,7 +25,7 @@ def report(folder: Path, names: tuple[str, ...]) -> None:
     Examples:
       cutover report records/2026-11-23-0412
       cutover report records/2026-11-23-0412 --only report.pdf
-    """
+    """  # noqa: D301 (click reads the escape)
     from cutover.errors import CouldNotMeasure, WrongInput  # noqa: PLC0415  # not needed by --help
     from reports import build  # noqa: PLC0415
 

@@ -18,13 +18,14 @@ import pytest
 
 from rehearsal.environment.errors import NamespacesRefused
 from rehearsal.environment.sandbox import namespace_flags
-from rehearsal.tools.cache import Cache
-from rehearsal.tools.provision import select, survey
+from rehearsal.tools import ensure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rehearsal.node.shapes import Json
+
+pytestmark = pytest.mark.real_programs
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 IMAGE = "registry.stella.test/shell:1"
@@ -79,14 +80,12 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    choices, lacking = survey(select(PROGRAMS), cache=Cache.locate(os.environ), environment=os.environ)
-    if lacking:
-        pytest.skip(f"not built yet: {', '.join(sorted(lacking))}; ./cutover env up builds them")
+    tools = ensure(PROGRAMS)
     try:
         flags = namespace_flags()
     except NamespacesRefused as refusal:
         pytest.skip(str(refusal))
-    programs = {name: str(path) for choice in choices.values() for name, path in choice.programs.items()}
+    programs = {name: str(tools.path(name)) for name in PROGRAMS}
     folder = tmp_path_factory.mktemp("live")
     world = Path(__file__).with_name("control_plane.py")
     process = subprocess.Popen(

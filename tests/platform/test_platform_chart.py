@@ -14,6 +14,8 @@ from rehearsal.platform.core import keys
 from rehearsal.platform.core.settings import from_environment
 from rehearsal.tools import ensure
 
+pytestmark = pytest.mark.real_programs
+
 CHART = Path(__file__).parents[2] / "rehearsal" / "platform" / "chart"
 VALUES: dict[str, Any] = {
     "colour": "green",

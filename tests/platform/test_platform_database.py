@@ -20,6 +20,8 @@ from rehearsal.platform.app.reading import LeavesError
 from rehearsal.platform.core import checkpoint, dsse, keys, leaves, makers, merkle, migrations
 from rehearsal.tools import ensure
 
+pytestmark = pytest.mark.real_programs
+
 KEY, LOG_KEY = keys.derived_signing_key(1), keys.derived_log_key(1)
 ORIGIN = "log.stella.test"
 SEEDED_SCANS = 5

@@ -11,13 +11,13 @@ VARIABLE = "_CUTOVER_COMPLETE"
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    r"""Print the completion script of a SHELL.
+    """Print the completion script of a SHELL.
 
     \b
     Examples:
       eval "$(cutover completion bash)"
       cutover completion fish > ~/.config/fish/completions/cutover.fish
-    """
+    """  # noqa: D301 (click reads the escape)
     from click.shell_completion import get_completion_class  # noqa: PLC0415  # asks bash for its version when imported
 
     from cutover.cli.group import cli  # noqa: PLC0415  # the group names this command

@@ -129,11 +129,11 @@ def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> No
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
 )
 def cli() -> None:
-    r"""Perform a blue/green upgrade of the Stella Ops platform from its runbook, and prove it.
+    """Perform a blue/green upgrade of the Stella Ops platform from its runbook, and prove it.
 
     \b
     Examples:
       cutover plan --target target.toml
       cutover run --target target.toml
       cutover run --target target.toml --until 2
-    """
+    """  # noqa: D301 (click reads the escape)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @options.strategy
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
 def plan(target: str, phases: tuple[int, ...], until: int | None, strategy: str | None, as_json: bool) -> None:
-    r"""Show what a run would do: the clauses in order, what each changes, how that is undone, points of no return.
+    """Show what a run would do: the clauses in order, what each changes, how that is undone, points of no return.
 
     Reads files alone; the site need not be reachable. The digest covers the plan, the target file and the policy.
 
@@ -30,7 +30,7 @@ def plan(target: str, phases: tuple[int, ...], until: int | None, strategy: str 
     Examples:
       cutover plan --target target.toml
       cutover plan --target target.toml --strategy instant --json
-    """
+    """  # noqa: D301 (click reads the escape)
     from cutover import project  # noqa: PLC0415  # none of it is needed by --help
     from cutover.policy import Policy  # noqa: PLC0415
     from cutover.runbook import catalogue, inventory  # noqa: PLC0415

@@ -27,7 +27,7 @@ from cutover.cli.group import EXIT_CODES
 def run(
     *, target: str, phases: tuple[int, ...], until: int | None, strategy: str | None, record: str | None, verbose: bool
 ) -> None:
-    r"""Perform the upgrade that a target file describes, and write its record.
+    """Perform the upgrade that a target file describes, and write its record.
 
     Ctrl-C once stops in order: requests go back to blue if any may have reached green, and the record is written. Twice
     stops at once. A run of some phases alone is INCOMPLETE, exit code 4.
@@ -37,7 +37,7 @@ def run(
       cutover run --target target.toml
       cutover run --target target.toml --until 2
       cutover run --target target.toml --strategy instant --record /var/lib/cutover/records
-    """
+    """  # noqa: D301 (click reads the escape)
     import pytest  # noqa: PLC0415  # not needed by --help
 
     arguments = [

@@ -49,14 +49,14 @@ _EXIT_OF = {
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test(arguments: tuple[str, ...]) -> None:
-    r"""Run the project's own tests with pytest, and say how many ran. Further ARGUMENTS go to pytest.
+    """Run the project's own tests with pytest, and say how many ran. Further ARGUMENTS go to pytest.
 
     \b
     Examples:
       cutover test
       cutover test -k journal
       cutover test tests/runbook -x
-    """
+    """  # noqa: D301 (click reads the escape)
     import pytest  # noqa: PLC0415  # not needed by --help
 
     named = any(os.path.exists(argument.partition("::")[0]) for argument in arguments)  # noqa: PTH110  # any text
