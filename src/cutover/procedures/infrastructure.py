@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cutover.errors import CouldNotMeasure
+from cutover.errors import CouldNotMeasure, TargetInvalid
 from cutover.procedures import connections
 from cutover.procedures.release import INSTANCE_LABEL
 
@@ -28,7 +28,6 @@ COMMANDS = ("helm", "stella", "pg_dump", "pg_restore")
 class Namespaces:
     """What the cluster says of the two colours' namespaces."""
 
-    blue_exists: bool
     green_exists: bool
     green_foreign: tuple[str, ...]
     """Deployments in green's namespace that do not belong to green's release."""
@@ -79,8 +78,21 @@ def require_commands(site: Site) -> None:
 
 
 def namespaces(site: Site, blue: Environment, green: Environment) -> Namespaces:
-    """Look the namespaces of both colours up (P.1)."""
+    """Look the namespaces of both colours up (P.1).
+
+    Raises:
+        TargetInvalid: blue's namespace does not exist.
+
+    """
     existing = site.cluster.namespaces()
+    if blue.namespace not in existing:
+        raise TargetInvalid(
+            f"blue's namespace {blue.namespace} does not exist",
+            code="namespace-missing",
+            seen="the cluster lists no such namespace",
+            do=f"correct namespace of [colours.{blue.name}] in the target file",
+            state="nothing was changed",
+        )
     foreign: tuple[str, ...] = ()
     if green.namespace in existing:
         foreign = tuple(
@@ -88,9 +100,7 @@ def namespaces(site: Site, blue: Environment, green: Environment) -> Namespaces:
             for deployment in site.cluster.deployments(green.namespace)
             if deployment.labels.get(INSTANCE_LABEL) != green.release
         )
-    return Namespaces(
-        blue_exists=blue.namespace in existing, green_exists=green.namespace in existing, green_foreign=foreign
-    )
+    return Namespaces(green_exists=green.namespace in existing, green_foreign=foreign)
 
 
 def database_identities(site: Site, blue: Environment, green: Environment) -> Identities:
