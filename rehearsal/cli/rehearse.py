@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _PREFIX = "rehearse-"
 _INJECTOR_BOUND_S = 15.0
-_INTERRUPTED = 130
+_BY_SIGNAL = 128
+_INTERRUPTED = _BY_SIGNAL + signal.SIGINT
 
 
 @click.command()
@@ -55,12 +56,17 @@ def rehearse(*, strategy: str | None, names: tuple[str, ...], record: Path, keep
         _explain(place, run, armed, keep=keep)
         return
     lifecycle.remove_dead(_PREFIX)
+    removed = not keep
     try:
         code = _perform(place, run, armed, record.absolute(), strategy or "gradual", keep=keep)
     except KeyboardInterrupt:
         code = _INTERRUPTED
+    except PartFailed:
+        removed = False  # its logs say why; the next rehearsal clears them away
+        sandbox.end(place)
+        raise
     finally:
-        if not keep:
+        if removed:
             lifecycle.down(place)
     if keep:
         say(f"kept: ./cutover env shell --name {place.name}   remove with ./cutover env down --name {place.name}")
@@ -93,6 +99,8 @@ def _perform(
     if armed:
         _arm(place, armed, record, strategy)
     code = _attend(*sandbox.spawn(place, run, new_group=True))
+    if code > _BY_SIGNAL:
+        say(f"the run was ended by signal {code - _BY_SIGNAL}; what it did until then is in its journal, in {record}")
     for fault in armed:
         struck = f"{fault.name} struck" in lifecycle.log_text(place, "injector")
         say(f"fault {fault.name}: {'struck at ' + fault.strikes_at if struck else 'never struck'}")
