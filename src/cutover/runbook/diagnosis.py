@@ -312,6 +312,18 @@ def _continuity(facts: Facts) -> Diagnosis | None:
     )
 
 
+def _examined(facts: Facts) -> Diagnosis | None:
+    """Read the platform's own examination where the pods have not noticed yet."""
+    if facts.error.code != "doctor-not-ok" or "database" not in facts.error.seen:
+        return None
+    name = facts.environment.name
+    return Diagnosis(
+        cause=f"{name} cannot reach its database: {facts.error.seen.partition(';')[0]}",
+        remedy=f"check database connectivity from {name}: address, route, credentials, connection limit",
+        clause="T.2",
+    )
+
+
 def _gates(facts: Facts) -> Diagnosis | None:
     if facts.error.code != "gate-failed":
         return None
@@ -331,5 +343,6 @@ _CAUSES: tuple[Callable[[Facts], Diagnosis | None], ...] = (
     _dependency,
     _unready,
     _no_endpoints,
+    _examined,
     _gates,
 )

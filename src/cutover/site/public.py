@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_S = 5.0
-SAMPLE_PATH = "/api/v1/catalogue"
+SAMPLE_PATH = "/api/v1/evidence?limit=1"
+"""A read from the database: whoever answers it serves, and does not only stand there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
