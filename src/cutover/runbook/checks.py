@@ -29,17 +29,3 @@ def expect(
         return
     text = str(seen) if expected == "" else f"{seen} (expected {expected})"
     raise ClauseFailed(message, code=code, seen=text, do=do, guide=guide, expected=str(expected), **facts)
-
-
-def expect_equal(
-    seen: object,
-    expected: object,
-    message: str,
-    *,
-    do: str = "",
-    guide: str = "",
-    code: str = "not-equal",
-    **facts: Any,  # noqa: ANN401  # whatever belongs to the failure
-) -> None:
-    """Pass when the two are equal. Raises ClauseFailed naming both."""
-    expect(seen == expected, message, seen=repr(seen), expected=repr(expected), do=do, guide=guide, code=code, **facts)

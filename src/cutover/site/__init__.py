@@ -15,9 +15,8 @@ from cutover import project
 from cutover.site.redaction import Redactor
 
 if TYPE_CHECKING:
-    from cutover.model import Environment, Roles
+    from cutover.model import Roles
     from cutover.runbook.journal import Journal
-    from cutover.site.cache import Cache
     from cutover.site.cluster import Cluster
     from cutover.site.contents import Contents
     from cutover.site.database import Database
@@ -42,7 +41,6 @@ class Site:
         self.journal = journal
         self.redactor = Redactor(target.secrets())
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._caches: dict[str, Cache] = {}
 
     # -- on the operator's host ------------------------------------------------------------------------------------
 
@@ -131,14 +129,6 @@ class Site:
 
         return Database(self.target.database.log_dsn, label="transparency log")
 
-    def cache(self, environment: Environment) -> Cache:
-        """Return a colour's own cache, as the target names it."""
-        from cutover.site.cache import Cache  # noqa: PLC0415
-
-        if environment.name not in self._caches:
-            self._caches[environment.name] = Cache(environment.cache_url)
-        return self._caches[environment.name]
-
     @functools.cached_property
     def store(self) -> Store:
         """The object storage."""
@@ -199,8 +189,6 @@ class Site:
         for name in ("operator", "store", "prometheus", "public"):
             if name in self.__dict__:
                 self.__dict__[name].close()
-        for cache in self._caches.values():
-            cache.close()
         if self._scratch is not None:
             self._scratch.cleanup()
             self._scratch = None

@@ -219,10 +219,6 @@ class Database:
         """Count the scans that are queued or running; their attestations are made by them (1.3b)."""
         return int(self._value("SELECT count(*) FROM scans WHERE status IN ('queued', 'running')"))
 
-    def scan_count(self) -> int:
-        """Count all scans, whatever their state (4.2b: a dry run adds none)."""
-        return int(self._value("SELECT count(*) FROM scans"))
-
     def scans_of_image(self, image: str) -> int:
         """Count the scans of one image (4.2b: a dry run adds none, whatever else goes on)."""
         return int(self._value("SELECT count(*) FROM scans WHERE image = %s", (image,)))
@@ -232,11 +228,6 @@ class Database:
     def evidence_count(self) -> int:
         """Count the items of evidence."""
         return int(self._value("SELECT count(*) FROM evidence"))
-
-    def newest_evidence(self) -> EvidenceRow | None:
-        """Return the item that was made last, or None."""
-        query: LiteralString = f"{_EVIDENCE} ORDER BY id DESC LIMIT 1"
-        return next(self._stream(EvidenceRow, query), None)
 
     def evidence_rows(self, *, after: str = "", through: str | None = None) -> Iterator[EvidenceRow]:
         """Yield the items with `after` < id <= `through`, in the order of their ids, in constant memory."""
@@ -401,11 +392,6 @@ class DatabaseSnapshot:
             if row is not None:
                 found[f"{schema}.{table}"] = TableFingerprint(rows=int(row[0]), checksum=f"{row[1]}/{row[2]}")
         return found
-
-    def sequences(self) -> dict[str, int | None]:
-        """Return where every sequence stands at this moment, by `schema.sequence`; None for one never used."""
-        query: LiteralString = "SELECT schemaname || '.' || sequencename, last_value FROM pg_sequences ORDER BY 1"
-        return dict(self._connection.execute(query).fetchall())
 
 
 _EVIDENCE: LiteralString = (

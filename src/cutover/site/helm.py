@@ -156,21 +156,6 @@ class Helm:
             )
         return result
 
-    def releases(self, namespace: str) -> tuple[str, ...]:
-        """List the names of the releases in a namespace, in whatever state, sorted."""
-        result = self._run(["helm", "list", "--namespace", namespace, "--output", "json"], timeout_s=_STATUS_TIMEOUT_S)
-        try:
-            if result.exit_code != 0:
-                raise ValueError(result.stderr)  # noqa: TRY301 (one place that maps both)
-            return tuple(sorted(str(entry["name"]) for entry in json.loads(result.stdout)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CouldNotMeasure(
-                f"helm could not list the releases of namespace {namespace}",
-                code="helm-unreadable",
-                seen=_last_lines(result),
-                do="check that helm reaches the cluster of the target",
-            ) from error
-
     def _run(self, argv: Sequence[str], *, timeout_s: float) -> CommandResult:
         words = [*argv, "--kube-context", self._context]
         return self._operator.run(words, timeout_s=timeout_s, env=self._environment, check=False)

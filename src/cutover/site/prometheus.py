@@ -6,7 +6,6 @@ again from the record; an error, a warning-free empty vector and a number are th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScrapeTarget:
-    """One target that Prometheus scrapes."""
-
-    labels: Mapping[str, str]
-    url: str
-    is_up: bool
-    error: str
 
 
 class Prometheus:
@@ -82,23 +71,6 @@ class Prometheus:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise self._unreadable(document) from error
-
-    def targets(self, **labels: str) -> tuple[ScrapeTarget, ...]:
-        """Return what is scraped now and carries the labels."""
-        document = self._get("/api/v1/targets", {"state": "active"})
-        try:
-            found = tuple(
-                ScrapeTarget(
-                    labels=dict(entry["labels"]),
-                    url=str(entry["scrapeUrl"]),
-                    is_up=entry["health"] == "up",
-                    error=str(entry.get("lastError", "")),
-                )
-                for entry in document["data"]["activeTargets"]
-            )
-        except (KeyError, TypeError) as error:
-            raise self._unreadable(document) from error
-        return tuple(target for target in found if labels.items() <= target.labels.items())
 
     def is_ready(self) -> bool:
         """Whether it answers that it is ready."""
