@@ -14,6 +14,8 @@ import pyrage
 import yaml
 
 from rehearsal.environment import layout, parts, pki, sitedata
+from rehearsal.node.catalogue import REPOSITORY
+from rehearsal.node.images import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +28,8 @@ _WINDOW = dt.timedelta(hours=12)
 def write(place: layout.Place, known: sitedata.Secrets) -> None:
     """Write everything the operator of this site holds.
 
-    The seed's files (`trust.json`, `test-bundle.tar.gz`, signing keys) are in the environment's folder already.
+    The seed's files (`trust.json`, `test-bundle.tar.gz`, signing keys) and the images are in the environment's folder
+    already.
     """
     identity = pyrage.x25519.Identity.generate()
     pki.write_private(place.root / "backup.agekey", f"{identity}\n".encode("ascii"))
@@ -48,10 +51,12 @@ def values(place: layout.Place, known: sitedata.Secrets, colour: str) -> str:
     host = "postgres.stella.test" if colour == "blue" else "postgres-green.stella.test"
     document: dict[str, Any] = {
         "colour": colour,
-        "image": {"repository": "registry.stella.test/stellaops"},
+        "image": {"repository": REPOSITORY},
         "replicas": {"web": 2, "worker": 1},
         "migrations": {"mode": "init"},
         "migrationTimeoutSeconds": 60,
+        "drain": {"delaySeconds": 4, "timeoutSeconds": 6},
+        "terminationGracePeriodSeconds": 12,
         "database": {"url": known.dsn(sitedata.DATABASE, host=host)},
         "cache": {"url": f"redis://valkey-{colour}.stella.test:6379/0"},
         "store": {
@@ -72,8 +77,9 @@ def _seeded(place: layout.Place, name: str) -> str:
 
 def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str) -> str:
     """Return the target file's text."""
+    wanted = resolve(place.images, f"{REPOSITORY}:{layout.RELEASE_TO}")
     tables: list[tuple[str, Mapping[str, Any]]] = [
-        ("upgrade", {"from": layout.RELEASE_FROM, "to": layout.RELEASE_TO}),
+        ("upgrade", {"from": layout.RELEASE_FROM, "to": layout.RELEASE_TO, "image_digests": [wanted.digest]}),
         (
             "operator",
             {
@@ -184,8 +190,8 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual") -> str:
         ("gates.error_ratio", {"max": 0.01, "min_requests": 20}),
         ("gates.latency_p99", {"max_s": 1.0}),
         ("gates.evidence_operations", {"min_per_s": 0.5}),
-        ("gates.attestation_success", {"min_ratio": 0.99, "min_attempts": 1}),
-        ("load", {"users": 20, "requests_per_s": 250, "write_share": 0.1, "scan_share": 0.015, "max_failed": 0}),
+        ("gates.attestation_success", {"min_ratio": 0.99, "min_attempts": 3}),
+        ("load", {"users": 20, "requests_per_s": 250, "write_share": 0.1, "scan_share": 0.02, "max_failed": 0}),
         ("limits", {"queue_drain_s": 20, "ready_s": 60, "backup_max_age_s": 3600, "rollback_s": 10}),
         ("observation", {"window_s": 30, "interval_s": 2, "in_run": True}),
     ]

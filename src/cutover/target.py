@@ -34,6 +34,8 @@ class Releases:
 
     from_release: str
     to_release: str
+    image_digests: tuple[str, ...]
+    """Digests (`sha256:<hex>`) that images of the new release may have; empty where nobody gave any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +190,17 @@ class Target:
         return Roles(blue=self.colours[colour], green=self.colours[other])
 
     def require_files(self) -> None:
-        """Check that the files a run reads are there; a plan does without. Raises TargetInvalid."""
+        """Check what only a run needs, before it does anything; a plan does without.
+
+        The files that it reads are there, Secrets can be encrypted to the recipient, and a restore can be proven.
+        Raises TargetInvalid.
+        """
         for key, path in (
             ("kubernetes.kubeconfig", self.kubernetes.kubeconfig),
             ("chart.path", self.chart.path),
             ("evidence.trust_root", self.evidence.trust_root),
+            ("fixtures.attestation_bundle", self.fixtures.attestation_bundle),
+            *((("backup.age_identity_file", identity),) if (identity := self.backup.age_identity_file) else ()),
             *((f"colours.{colour.name}.values", path) for colour in self.colours.values() for path in colour.values),
         ):
             if not path.exists():
@@ -202,6 +210,27 @@ class Target:
                     seen=f"{key}: {path}",
                     do="correct the path; a relative one is relative to the target file",
                 )
+        self._require_recipient()
+        if not self.database.admin_dsn:
+            raise TargetInvalid(
+                f"the target file {self.path} names no connection that may create a scratch database",
+                code="admin-dsn-missing",
+                seen="database: neither admin_dsn nor admin_dsn_file nor admin_dsn_env",
+                do="add admin_dsn to [database]: a backup is only proven by restoring it",
+            )
+
+    def _require_recipient(self) -> None:
+        import pyrage  # noqa: PLC0415 (a plan does without)
+
+        try:
+            pyrage.x25519.Recipient.from_str(self.backup.age_recipient)
+        except pyrage.RecipientError as problem:
+            raise TargetInvalid(
+                f"the target file {self.path} names an age recipient that is none",
+                code="age-recipient-invalid",
+                seen=f"backup.age_recipient: {self.backup.age_recipient}: {problem}",
+                do="make one with age-keygen and put its public part into [backup] age_recipient",
+            ) from problem
 
     def secrets(self) -> tuple[str, ...]:
         """Return every secret the target gives access with, longest first, for redaction."""
@@ -293,7 +322,11 @@ def _parse(path: Path) -> Target:
         notice=content.get("notice", ""),
         disposable=content.get("disposable", False),
         policy_path=tables[""].path("policy"),
-        upgrade=Releases(from_release=content["upgrade"]["from"], to_release=content["upgrade"]["to"]),
+        upgrade=Releases(
+            from_release=content["upgrade"]["from"],
+            to_release=content["upgrade"]["to"],
+            image_digests=tuple(content["upgrade"].get("image_digests", ())),
+        ),
         operator=OperatorHost(
             host=operator["host"],
             path=tuple(operator.get("path", [])),

@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "STELLA_GREEN_CACHE_URL": "redis://:green-pass@cache:6380/0",
     "STELLA_DSN": "postgresql://stella:data-pass@db/stellaops",
     "STELLA_LOG_DSN": "postgresql://stella:data-pass@db/stella_log",
+    "STELLA_ADMIN_DSN": "postgresql://admin:data-pass@db/postgres",
     "STELLA_STORE_ACCESS_KEY": "access-key",
     "STELLA_STORE_SECRET_KEY": "secret-key",
 }

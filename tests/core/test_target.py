@@ -25,6 +25,7 @@ VARIABLES = {
     "STELLA_GREEN_CACHE_URL": "redis://:gr%2Feen@cache:6380/0",
     "STELLA_DSN": "postgresql://stella:data-pass@db/stellaops",
     "STELLA_LOG_DSN": "postgresql://stella:data-pass@db/stella_log",
+    "STELLA_ADMIN_DSN": "postgresql://admin:admin-pass@db/postgres",
     "STELLA_STORE_ACCESS_KEY": "access-key",
     "STELLA_STORE_SECRET_KEY": "secret-key",
 }
@@ -59,7 +60,8 @@ def test_the_example_is_read(write: Write, tmp_path: Path) -> None:
     assert target.chart.path == tmp_path / "helm" / "stellaops"
     assert target.policy_path == tmp_path / "policy.toml"
     assert target.database.dsn == VARIABLES["STELLA_DSN"]
-    assert target.database.admin_dsn == ""
+    assert target.database.admin_dsn == VARIABLES["STELLA_ADMIN_DSN"]
+    assert len(target.upgrade.image_digests) == 1
     assert target.sha256.startswith("sha256:")
 
 
@@ -75,7 +77,15 @@ def test_roles_come_from_who_serves(write: Write) -> None:
 def test_secrets_are_known_and_masked(write: Write) -> None:
     path = write("target", ('secret_key_env = "STELLA_STORE_SECRET_KEY"', 'secret_key = "written-here"'))
     target = Target.load(path)
-    assert set(target.secrets()) == {"blue-pass", "gr%2Feen", "gr/een", "data-pass", "access-key", "written-here"}
+    assert set(target.secrets()) == {
+        "blue-pass",
+        "gr%2Feen",
+        "gr/een",
+        "data-pass",
+        "admin-pass",
+        "access-key",
+        "written-here",
+    }
     assert "written-here" not in target.redacted_toml()
     assert 'secret_key = "[redacted]"' in target.redacted_toml()
     for secret in target.secrets():
@@ -106,6 +116,7 @@ def test_a_secret_may_be_in_a_file(write: Write, tmp_path: Path) -> None:
         ('secret_key_env = "STELLA_STORE_SECRET_KEY"', 'secret_key = "abc"', "fewer than 4 characters"),
         ('secret_key_env = "STELLA_STORE_SECRET_KEY"', "", "store: "),
         ('age_recipient = "age1', 'age_recipient = "rsa1', "backup.age_recipient"),
+        ('image_digests = ["sha256:', 'image_digests = ["md5:', "upgrade.image_digests"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(write: Write, old: str, new: str, part: str) -> None:
@@ -127,16 +138,50 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         Target.load(tmp_path / "target.toml")
 
 
-@pytest.mark.parametrize("absent", ["kubeconfig", "trust.json", "values-green.yaml", "helm"])
+FILES = {"kubeconfig", "trust.json", "values-blue.yaml", "values-green.yaml", "test-bundle.tar.gz", "backup.agekey"}
+WITH_IDENTITY = ("[documents]", 'age_identity_file = "backup.agekey"\n\n[documents]')
+
+
+def _fill(folder: Path, *, without: str = "") -> None:
+    for name in FILES - {without}:
+        (folder / name).write_text("", "utf-8")
+    if without != "helm":
+        (folder / "helm" / "stellaops").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("absent", [*sorted(FILES), "helm"])
 def test_the_files_that_a_run_reads_must_be_there(write: Write, tmp_path: Path, absent: str) -> None:
-    for name in {"kubeconfig", "trust.json", "values-blue.yaml", "values-green.yaml"} - {absent}:
-        (tmp_path / name).write_text("", "utf-8")
-    if absent != "helm":
-        (tmp_path / "helm" / "stellaops").mkdir(parents=True)
-    target = Target.load(write("target"))
+    _fill(tmp_path, without=absent)
+    target = Target.load(write("target", WITH_IDENTITY))
     with pytest.raises(TargetInvalid) as raised:
         target.require_files()
     assert absent in raised.value.seen
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("yqs3290gq", "yqs3290gp", "age-recipient-invalid"),
+        ('age_recipient = "age1', 'age_recipient = "age1abc', "age-recipient-invalid"),
+        ('admin_dsn_env = "STELLA_ADMIN_DSN"\n', "", "admin-dsn-missing"),
+    ],
+)
+def test_what_only_a_run_needs_is_refused_before_it(
+    write: Write, tmp_path: Path, old: str, new: str, code: str
+) -> None:
+    _fill(tmp_path)
+    Target.load(write("target", WITH_IDENTITY)).require_files()
+    target = Target.load(write("target", (old, new)))
+    with pytest.raises(TargetInvalid) as raised:
+        target.require_files()
+    assert (raised.value.code, raised.value.exit_code) == (code, 2)
+
+
+def test_the_digests_of_the_new_release_may_be_left_out(write: Write) -> None:
+    text = (EXAMPLES / "target.toml").read_text("utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("image_digests"))
+    assert Target.load(write("target", (line, ""))).upgrade.image_digests == ()
 
 
 def test_the_example_policy_is_read(write: Write) -> None:

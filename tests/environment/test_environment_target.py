@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from rehearsal.environment import layout, prometheus, sitedata, target
+from rehearsal.node.catalogue import REPOSITORY, platform_images
+from rehearsal.node.images import build_layout
 
 if TYPE_CHECKING:
     from rehearsal.environment.layout import Place
@@ -27,9 +29,10 @@ def known() -> sitedata.Secrets:
 
 @pytest.fixture
 def written(place: Place, known: sitedata.Secrets) -> Place:
-    """Return a place in which the operator's files are written; the seed's keys were there before."""
+    """Return a place in which the operator's files are written; the seed's keys and the images were before."""
     for name in ("signing-key.pem", "log-signing-key.pem"):
         (place.root / name).write_text("PEM\n")
+    build_layout(place.images, platform_images())
     target.write(place, known)
     return place
 
@@ -44,6 +47,13 @@ def test_the_target_is_what_the_contract_says(written: Place) -> None:
     _valid("target.schema.json", document)
     assert document["disposable"] is True
     assert "not a production system" in document["notice"]
+
+
+def test_the_target_names_the_digest_of_the_new_release(written: Place) -> None:
+    digests = build_layout(written.images, platform_images())
+    document = tomllib.loads(written.target.read_text())
+    assert document["upgrade"]["image_digests"] == [digests[f"{REPOSITORY}:{layout.RELEASE_TO}"]]
+    assert digests[f"{REPOSITORY}:{layout.RELEASE_FROM}"] not in document["upgrade"]["image_digests"]
 
 
 @pytest.mark.parametrize("strategy", target.STRATEGIES)

@@ -26,6 +26,9 @@ def test_blue_alone_is_proven(upgrade: Upgrade) -> None:
     started = upgrade.journal.last("rollback_started")
     assert started is not None
     assert started.data["trigger"] == "green fails"
+    deviation = upgrade.journal.last("deviation", id="F.4")
+    assert deviation is not None
+    assert deviation.data["instead_of"] == "patching the primary Ingress alone"
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,4 @@ def test_a_route_that_cannot_be_changed_is_an_error_and_in_the_journal(upgrade: 
     assert finished is not None
     assert finished.data["serves"] == "green"
     assert upgrade.journal.last("failed", action="restore") is not None
+    assert upgrade.journal.last("deviation", id="F.4") is None, "nothing was done instead"

@@ -22,6 +22,7 @@ SECRETS = {
     "STELLA_LOG_DSN": "postgresql://stella:not-a-real-one@db.example:5432/stella_log",
     "STELLA_BLUE_CACHE_URL": "redis://blue.example:6379/0",
     "STELLA_GREEN_CACHE_URL": "redis://green.example:6379/0",
+    "STELLA_ADMIN_DSN": "postgresql://admin:not-a-real-one@db.example:5432/postgres",
     "STELLA_STORE_ACCESS_KEY": "access-key-one",
     "STELLA_STORE_SECRET_KEY": "secret-key-one",
 }

@@ -239,6 +239,7 @@ class Miniature:
             ("cache_url_env", "redis://:s3cret-value@cache:6379/0"),
             ("dsn_env", "postgresql://stella:s3cret-value@db/stellaops"),
             ("log_dsn_env", "postgresql://stella:s3cret-value@db/stella_log"),
+            ("admin_dsn_env", "postgresql://admin:s3cret-value@db/postgres"),
             ("access_key_env", "s3cret-value"),
             ("secret_key_env", "s3cret-value"),
         ):
@@ -254,7 +255,7 @@ class Miniature:
         policy = policy.replace('strategy = "gradual"', f'strategy = "{strategy}"')
         policy = policy.replace("in_run = false", f"in_run = {str(in_run).lower()}")
         (self.root / "policy.toml").write_text(policy, "utf-8")
-        for name in ("kubeconfig", "trust.json", "values-blue.yaml", "values-green.yaml"):
+        for name in ("kubeconfig", "trust.json", "values-blue.yaml", "values-green.yaml", "test-bundle.tar.gz"):
             (self.root / name).write_text("", "utf-8")
         (self.root / "helm" / "stellaops").mkdir(parents=True, exist_ok=True)
 

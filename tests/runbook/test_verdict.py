@@ -174,6 +174,16 @@ def test_exit_codes(results: list[str], codes: list[int], outcome: str, code: in
     assert (judged.outcome, judged.exit_code) == (outcome, code)
 
 
+@pytest.mark.parametrize(
+    ("event", "code"), [("intent", 3), ("done", 2), ("observation", 2), ("command", 2), ("rollback_started", 2)]
+)
+def test_wrong_input_is_nothing_done_only_until_an_action_was_begun(event: str, code: int) -> None:
+    lines = Lines().traffic().evidence().add(event, action="install green")
+    lines.result("2.1a", "ERROR", exit_code=2)
+    judged = lines.judge("2.1a")
+    assert (judged.outcome, judged.exit_code) == (Outcome.ERROR, code)
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(["PASS", "FAIL", "INCONCLUSIVE"])))
 def test_of_several_scenarios_of_a_clause_the_worst_counts(order: tuple[str, ...]) -> None:
     judged = full(*(("1.1a", result) for result in order)).judge("1.1a")

@@ -332,7 +332,10 @@ def test_prometheus_gone(closed_port: int) -> None:
 def test_who_serves_counts_each_answer_once_on_a_connection_of_its_own(server: Server) -> None:
     replies = [
         (200, {"X-Stella-Colour": "blue", "X-Stella-Pod": "b-1", "Set-Cookie": "sticky=1"}, b""),
+        (200, {"X-Stella-Colour": "green", "X-Stella-Pod": "g-1"}, b""),
         (404, {"X-Stella-Colour": "green", "X-Stella-Pod": "g-1"}, b""),
+        (302, {"X-Stella-Colour": "blue", "X-Stella-Pod": "b-1"}, b""),
+        (204, {"X-Stella-Colour": "blue", "X-Stella-Pod": "b-1"}, b""),
         (500, {"X-Stella-Colour": "green"}, b""),
         (503, {}, b""),
         (200, {}, b""),
@@ -340,11 +343,18 @@ def test_who_serves_counts_each_answer_once_on_a_connection_of_its_own(server: S
     remaining = list(replies)
     server.reply = lambda _method, _path: remaining.pop(0)
     public = PublicHost(server.url, colour_header="X-Stella-Colour", pod_header="X-Stella-Pod")
-    served = public.who_serves(5)
+    served = public.who_serves(8)
     public.close()
-    assert (served.total, served.by_colour, served.failed) == (5, {"blue": 1, "green": 1}, 3)
+    assert (served.total, served.by_colour, served.failed) == (8, {"blue": 1, "green": 1}, 6)
     assert served.pods == {"b-1": 1, "g-1": 1}
-    assert served.problems == ("status 500 from green", "status 503", "status 200")
+    assert served.problems == (
+        "status 404 from green",
+        "status 302 from blue",
+        "status 204 from blue",
+        "status 500 from green",
+        "status 503",
+        "status 200",
+    )
     assert not any("cookie" in headers for _, _, headers, _ in server.asked)
 
 

@@ -73,9 +73,9 @@ class Served:
     total: int
     """Requests sent."""
     by_colour: Mapping[str, int]
-    """Answers with a status below 500, by the colour that they name."""
+    """Answers with status 200, by the colour that they name."""
     failed: int
-    """No answer, a status of 500 or more, or no colour named."""
+    """No answer, another status, or no colour named."""
     pods: Mapping[str, int]
     problems: tuple[str, ...]
     """What the failed ones said, each once."""

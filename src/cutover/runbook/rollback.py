@@ -72,6 +72,12 @@ def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> Rollback
     except Timeout as error:
         detail = error.seen
     took_s = upgrade.clock.monotonic() - started_s
+    upgrade.deviation(
+        "F.4",
+        did="set the canary to 0, removed it, patched the primary, then proved who serves",
+        instead_of="patching the primary Ingress alone",
+        why="during a gradual cutover the primary already names blue and the canary keeps sending traffic to green",
+    )
     served = proof or site.routing.who_serves(_LOOK)
     return _finish(
         upgrade,

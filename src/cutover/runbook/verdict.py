@@ -2,7 +2,8 @@
 
 Pure and total: the same lines give the same verdict, and lines that end in the middle give one too, never a green one.
 Invariants: of several results of a clause the worst counts; PASSED needs every clause that the plan performs, at least
-one scenario, at least one request and at least one evidence item; exit code 0 goes with PASSED and with nothing else.
+one scenario, at least one request and at least one evidence item; exit code 0 goes with PASSED and with nothing else;
+exit code 2 says that nothing was done, so it is never given once an action was begun.
 """
 
 from __future__ import annotations
@@ -153,6 +154,7 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         max_failed=int(head.data.get("max_failed", 0)),
         interrupted=str(interrupted.data.get("signal", "")) if interrupted else "",
         fault=str(_last(entries, "fault").get("message", "")),
+        acted=any(entry.event == "intent" for entry in entries),
     )
     plan = next((entry for entry in entries if entry.event == "plan"), None)
     observed = next((e for e in reversed(entries) if e.event == "fact" and e.data.get("name") == "observation"), None)
@@ -263,8 +265,12 @@ def _decide(
     max_failed: int,
     interrupted: str,
     fault: str,
+    acted: bool,
 ) -> tuple[Outcome, ExitCode, tuple[str, ...]]:
-    """Return outcome, exit code and reasons, the decisive reason first."""
+    """Return outcome, exit code and reasons, the decisive reason first.
+
+    acted: whether an action was begun; wrong input is then no longer "nothing was done".
+    """
     reasons = [f"{j.record.id} {j.record.result}: {j.record.reason}" for j in judged if j.record.result in _OUTCOME_OF]
     if rollback["performed"]:
         reasons.append(f"rolled back; served by {rollback['serves'] or 'nobody knows whom'}")
@@ -282,7 +288,8 @@ def _decide(
         return Outcome.ERROR, ExitCode.COULD_NOT_MEASURE, (f"fault of the harness: {fault}", *reasons)
     if measured in _OUTCOME_OF:
         codes = {j.exit_code for j in judged if j.record.result is measured}
-        code = ExitCode.WRONG_INPUT if codes == {ExitCode.WRONG_INPUT} else _EXIT_OF[measured]
+        only_input = codes == {ExitCode.WRONG_INPUT} and not acted
+        code = ExitCode.WRONG_INPUT if only_input else _EXIT_OF[measured]
         return _OUTCOME_OF[measured], code, tuple(reasons)
     left = [j for j in judged if j.kind and not j.kind.allows_passing and j.kind is not NotRunKind.UNREPORTED]
     if left or interrupted or scope != "all":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_S = 5.0
+_SERVED = 200
 SAMPLE_PATH = "/api/v1/evidence?limit=1"
 """A read from the database: whoever answers it serves, and does not only stand there."""
 
@@ -99,7 +100,10 @@ class PublicHost:
         return self.send("GET", path)
 
     def who_serves(self, requests: int, *, path: str = SAMPLE_PATH) -> Served:
-        """Send that many requests and count who answered; never raises for a failed one."""
+        """Send that many requests and count who answered; never raises for a failed one.
+
+        Only an answer of 200 that names its colour counts for one: who redirects or refuses does not serve.
+        """
         colours: Counter[str] = Counter()
         pods: Counter[str] = Counter()
         problems: dict[str, None] = {}
@@ -111,7 +115,7 @@ class PublicHost:
                 failed += 1
                 problems[error.seen] = None
                 continue
-            if answer.status >= 500 or not answer.colour:
+            if answer.status != _SERVED or not answer.colour:
                 failed += 1
                 problems[f"status {answer.status}" + (f" from {answer.colour}" if answer.colour else "")] = None
                 continue
