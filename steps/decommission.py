@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from cutover.procedures import decommission, traffic
-from cutover.runbook import gates
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
@@ -22,29 +21,24 @@ def window_passed(site: Site, upgrade: Upgrade) -> Window:
     return decommission.observe_window(site, upgrade)
 
 
-@then("the journal and the metrics prove the whole window without a gap")
-def window_without_gap(upgrade: Upgrade, window: Window) -> None:
-    length_s = (window.ended - window.began).total_seconds()
-    observation = upgrade.policy.observation
-    allowed_gap_s = 3 * observation.interval_s
-    expect(
-        length_s >= observation.window_s and window.longest_gap_s <= allowed_gap_s,
-        "the observation window was not watched as a whole",
-        seen=f"{length_s:.0f} s watched, longest gap {window.longest_gap_s:.1f} s",
-        expected=f"at least {observation.window_s:g} s, no gap over {allowed_gap_s:g} s",
-        do="observe a whole window again before blue is removed",
-        code="window-has-gaps",
-    )
-
-
-@then("every gate passed over the whole window")
+@then("every gate passed over the whole window and in every live sample")
 def window_gates(window: Window) -> None:
-    gates.require_passed(window.results)
+    decommission.require_gates_held(window)
+
+
+@then("the metrics prove the whole window without a gap")
+def window_without_gap(upgrade: Upgrade, window: Window) -> None:
+    decommission.require_window_whole(upgrade, window)
 
 
 @then("blue's deployments are still there to go back to")
 def blue_still_there(site: Site, upgrade: Upgrade) -> None:
     decommission.require_blue_available(site, upgrade)
+
+
+@then("the observation is recorded as complete")
+def observation_complete(upgrade: Upgrade, window: Window) -> None:
+    decommission.complete_observation(upgrade, window)
 
 
 @given("the observation window has been proven")

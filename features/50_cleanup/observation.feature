@@ -8,6 +8,7 @@ Feature: Observation period
   @clause_5_1
   Scenario: Blue stays until the observation window has ended
     When the observation window of the policy has passed under watch
-    Then the journal and the metrics prove the whole window without a gap
-    And every gate passed over the whole window
+    Then every gate passed over the whole window and in every live sample
+    And the metrics prove the whole window without a gap
     And blue's deployments are still there to go back to
+    And the observation is recorded as complete

@@ -79,7 +79,10 @@ class FakePrometheus:
     asked: list[str] = field(default_factory=list)
     is_down: bool = False
     failures: int = 0
-    series: tuple[Series, ...] | None = None
+    outage: tuple[datetime, datetime] | None = None
+    """No step of a range query between these moments has a value: nothing was scraped."""
+    bad_steps: dict[str, float] = field(default_factory=dict)
+    """A value by metric that the last step of every range query has."""
 
     def query(self, expression: str, *, at: datetime | None = None) -> Answer:
         self.asked.append(expression)
@@ -92,16 +95,23 @@ class FakePrometheus:
 
     def query_range(self, expression: str, *, start: datetime, end: datetime, step_s: float) -> tuple[Series, ...]:
         self.asked.append(expression)
-        if self.series is not None and not self._is_count(expression):
-            return self.series
-        table = self.counts if self._is_count(expression) else self.values
-        name = self._name(expression)
+        if self.is_down:
+            raise CouldNotMeasure("Prometheus does not answer", code="prometheus-unreachable", seen="refused")
+        is_count, name = self._is_count(expression), self._name(expression)
+        table = self.counts if is_count else self.values
         if name not in table:
             return ()
         moments = [
             start + timedelta(seconds=step_s * n) for n in range(int((end - start).total_seconds() / step_s) + 1)
         ]
-        samples = tuple(Sample(labels={}, value=table[name], time=moment) for moment in moments)
+        values = dict.fromkeys(moments, table[name])
+        if not is_count and name in self.bad_steps:
+            values[moments[-1]] = self.bad_steps[name]
+        samples = tuple(
+            Sample(labels={}, value=value, time=moment)
+            for moment, value in values.items()
+            if self.outage is None or not self.outage[0] <= moment <= self.outage[1]
+        )
         return (Series(labels={}, samples=samples),)
 
     def is_ready(self) -> bool:

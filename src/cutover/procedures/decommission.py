@@ -20,7 +20,7 @@ from cutover.runbook.checks import expect
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cutover.runbook.gates import GateResult
+    from cutover.runbook.gates import GateResult, Watched
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
 
@@ -31,10 +31,10 @@ class Window:
 
     began: datetime
     ended: datetime
-    results: tuple[GateResult, ...]
+    live: tuple[GateResult, ...]
+    """The worst sample of each gate while the run waited for the window's end."""
+    watched: tuple[Watched, ...]
     """Each gate over the whole window, from range queries."""
-    longest_gap_s: float
-    """The longest time without a measurement in the journal or in Prometheus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,29 +47,84 @@ class NamespaceUse:
 
 
 def observe_window(site: Site, upgrade: Upgrade) -> Window:
-    """Stay until the window that began with the cutover has passed, then judge the whole of it (5.1, F.14)."""
+    """Stay until the window that began with the cutover has passed, then look at the whole of it (5.1, F.14).
+
+    What the run did since the cutover takes up a part of the window. The gates are sampled while the rest is waited
+    for, until a limit is broken or Prometheus is silent; the window itself, from its beginning on, is read from what
+    Prometheus recorded. That it is complete is for `complete_observation` to say.
+    Raises:
+        Refused: there was no cutover in this upgrade.
+        CouldNotMeasure: Prometheus does not answer.
+    """
     began = cutover_finished(upgrade)
-    window_s = upgrade.policy.observation.window_s
-    ends = began + timedelta(seconds=window_s)
-    upgrade.remember("observation", state="running", until=rfc3339(ends), window_s=window_s)
-    left_s = max(0.0, (ends - upgrade.clock.now()).total_seconds())
-    upgrade.hold(
+    observation = upgrade.policy.observation
+    ends = began + timedelta(seconds=observation.window_s)
+    upgrade.remember("observation", state="running", until=rfc3339(ends), window_s=observation.window_s)
+    waited_from = upgrade.clock.now()
+    samples = upgrade.hold(
         "the observation window",
         lambda: gates.sample(upgrade, site),
-        duration_s=left_s,
-        interval_s=upgrade.policy.observation.interval_s,
+        duration_s=max(0.0, (ends - waited_from).total_seconds()),
+        interval_s=observation.interval_s,
         describe=gates.describe,
+        stop=gates.is_decided,
     )
     ended = upgrade.clock.now()
-    results, longest_gap_s = gates.over_window(upgrade, site, began=began, ended=ended)
+    watched = gates.over_window(upgrade, site, began=began, ended=ended)
     upgrade.deviation(
         "F.14",
-        did=f"watched the gates over the whole window of {window_s:g} s",
+        did=(
+            f"sampled the gates live for the last {(ended - waited_from).total_seconds():.0f} s, {len(samples)} times, "
+            f"and judged all {(ended - began).total_seconds():.0f} s since the cutover afterwards, every "
+            f"{observation.interval_s:g} s, from range queries of Prometheus"
+        ),
         instead_of="72 hours in which nobody looks",
         why="a window nobody watched proves nothing",
     )
-    upgrade.remember("observation", state="complete", until=rfc3339(ended), window_s=window_s)
-    return Window(began=began, ended=ended, results=tuple(results), longest_gap_s=longest_gap_s)
+    live = gates.worst_of_each(result for sample in samples for result in sample)
+    return Window(began=began, ended=ended, live=live, watched=watched)
+
+
+def require_gates_held(window: Window) -> None:
+    """Demand that no live sample broke a limit or went unanswered, and that every gate passes over the window (5.1).
+
+    A live sample over too few requests decides nothing: the steps of the window do.
+    Raises:
+        ClauseFailed, CouldNotMeasure, Undecided: as `gates.require_passed`.
+    """
+    bad = [result for result in window.live if gates.is_decided((result,))]
+    gates.require_passed(gates.worst_of_each([*bad, *(item.verdict for item in window.watched)]))
+
+
+def require_window_whole(upgrade: Upgrade, window: Window) -> None:
+    """Demand that the window is as long as the policy says and that no gate has a gap in it (5.1, F.14).
+
+    Raises:
+        ClauseFailed: it is shorter, or a gate was not measured throughout.
+    """
+    length_s = (window.ended - window.began).total_seconds()
+    expected_s = upgrade.policy.observation.window_s
+    gaps = [item for item in window.watched if not item.is_whole]
+    expect(
+        length_s >= expected_s and bool(window.watched) and not gaps,
+        "the observation window was not watched as a whole",
+        seen="\n".join(
+            [f"{length_s:.0f} s watched"]
+            + [f"{item.title}: {item.longest_gap_s:.1f} s without a measurement" for item in gaps]
+        ),
+        expected="\n".join(
+            [f"at least {expected_s:g} s"]
+            + [f"{item.title}: no more than {item.allowed_gap_s:g} s between measurements" for item in gaps]
+        ),
+        do="see gates/window.json in the record, and observe a whole window again before blue is removed",
+        code="window-has-gaps",
+    )
+
+
+def complete_observation(upgrade: Upgrade, window: Window) -> None:
+    """Remember that the window was observed to its end and found good, which allows blue's removal (5.2)."""
+    window_s = upgrade.policy.observation.window_s
+    upgrade.remember("observation", state="complete", until=rfc3339(window.ended), window_s=window_s)
 
 
 def cutover_finished(upgrade: Upgrade) -> datetime:

@@ -4,7 +4,7 @@ The guide's queries are corrected: a quantile over rates summed by bucket (F.5),
 minimum of samples (F.6), each for one colour by its namespace.
 Invariants: only a number over enough samples can be PASS; no data, NaN and an unreachable Prometheus are ERROR, too
 few samples INCONCLUSIVE; the worst verdict of a bake stands; every sample is in `gates/samples.jsonl` with its
-resolved queries, their time and the raw answers.
+resolved queries, their time and the raw answers, and every step of an observation window in `gates/window.json`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cutover import model
 from cutover.errors import ClauseFailed, CouldNotMeasure, CutoverError, Timeout, Undecided
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cutover.policy import Policy
-    from cutover.runbook.ports import Answer, Load, LoadTotals, Metrics, SitePorts
+    from cutover.runbook.ports import Answer, Load, LoadTotals, SitePorts
     from cutover.runbook.upgrade import Upgrade
+
+T = TypeVar("T")
 
 ERROR_LIMIT = 4
 """So many questions in a row without an answer make a sample ERROR (`consecutiveErrorLimit`)."""
@@ -37,7 +39,11 @@ _LIVE_BOUND_S = 15.0
 _LIVE_LOOK_S = 2.0
 """A weight counts as live when two whole seconds of load have its share."""
 _LOAD_GATE = "load_failures"
+_LEAST_OPERATIONS = 5.0
+"""Below so many operations a rate says nothing, whatever its limit."""
 _MOST_STEPS = 5000
+"""So many steps at most are asked for at once; Prometheus refuses more than 11,000."""
+_WINDOW_FILE = "gates/window.json"
 # Probes and scrapes are no users: they would thin out an error ratio and hide a p99.
 _USERS = 'route!~"/?(healthz|readyz|livez|metrics)"'
 
@@ -81,13 +87,17 @@ class Gate:
     within: Callable[[float, float], bool]
     """Whether a value satisfies the limit."""
     is_slow: bool = False
-    """Its counters move slowly: it is judged once, over the whole bake, not over `range_s`."""
+    """Its counters move slowly: it is judged over the length of a bake, not over `range_s`."""
     is_rate: bool = False
     """It is a rate of events, which may still come; a ratio that is broken stays broken."""
 
     def window_s(self, policy: Policy) -> float:
         """Return the seconds that a sample looks back."""
         return max(policy.gates.range_s, policy.traffic.bake_s) if self.is_slow else policy.gates.range_s
+
+    def decides(self, value: float, samples: float, policy: Policy) -> bool:
+        """Whether a value rests on enough; a rate below its limit does always, for few events are what it finds."""
+        return samples >= self.minimum(policy) or (self.is_rate and not self.within(value, self.limit(policy)))
 
     def may_change(self, result: Result) -> bool:
         """Whether more data alone could turn this verdict into a pass."""
@@ -146,10 +156,11 @@ GATES: Mapping[str, Gate] = {
             name="evidence_operations",
             title="evidence operations rate",
             unit="1/s",
-            value_query="sum(rate(evidence_operations_total{{where}}[{range}]))",
-            count_query="sum(increase(evidence_operations_total{{where}}[{range}]))",
+            # Operations that failed are no sign of a platform that works.
+            value_query='sum(rate(evidence_operations_total{{where},result="success"}[{range}]))',
+            count_query='sum(increase(evidence_operations_total{{where},result="success"}[{range}]))',
             limit=lambda policy: policy.gates.evidence_operations.min_per_s,
-            minimum=lambda _: 0.0,
+            minimum=lambda _: _LEAST_OPERATIONS,
             within=_at_least,
             is_slow=True,
             is_rate=True,
@@ -189,7 +200,7 @@ def judge(
         result, reason = Result.ERROR, absent
         if samples is not None and samples < minimum and value.samples:
             result, reason = Result.INCONCLUSIVE, f"{samples:.0f} samples, at least {minimum:g} are needed"
-    elif samples < minimum:
+    elif not gate.decides(number, samples, policy):
         result, reason = Result.INCONCLUSIVE, f"{samples:.0f} samples, at least {minimum:g} are needed"
     elif not gate.within(number, limit):
         result, reason = Result.FAIL, f"{number:.4g} {gate.unit}, limit {limit:g}"
@@ -215,17 +226,17 @@ def _number(answer: Answer) -> float | None:
     return answer.samples[0].value
 
 
-def _ask(prometheus: Metrics, query: str, *, at: datetime, upgrade: Upgrade) -> Answer:
+def _ask(upgrade: Upgrade, question: Callable[[], T]) -> T:
     """Ask, and ask again when there is no answer, up to the limit of consecutive errors. Raises: CouldNotMeasure."""
     try:
         return upgrade.wait_for(
             "Prometheus to answer",
-            lambda: prometheus.query(query, at=at),
+            question,
             until=lambda _: True,
             bound_s=(ERROR_LIMIT - 1) * _RETRY_S,
             interval_s=_RETRY_S,
             tolerate=(CouldNotMeasure,),
-            describe=lambda answer: f"{len(answer.samples)} series",
+            describe=lambda _: "an answer",
         )
     except Timeout as error:
         if isinstance(error.__cause__, CouldNotMeasure):
@@ -245,7 +256,7 @@ def _look(
     answers: dict[str, Answer] = {}
     try:
         for role, query in queries.items():
-            answers[role] = _ask(site.prometheus, query, at=at, upgrade=upgrade)
+            answers[role] = _ask(upgrade, lambda query=query: site.prometheus.query(query, at=at))  # type: ignore[misc]
     except CouldNotMeasure as error:
         return _unanswered(gate, upgrade.policy, queries["value"], error, percent=percent, time=at), queries, answers
     value, count = answers["value"], answers["count"]
@@ -579,20 +590,20 @@ def bake(upgrade: Upgrade, site: SitePorts, load: Load, *, percent: int) -> Bake
         duration_s=max(policy.traffic.bake_s, policy.gates.range_s),
         interval_s=policy.traffic.interval_s,
         describe=describe,
-        stop=_is_decided,
+        stop=is_decided,
     )
     for gate in GATES.values():
-        if gate.is_slow and not _is_decided(seen):
+        if gate.is_slow and not is_decided(seen):
             seen.append(_measure_slow(upgrade, site, gate, percent=percent, effective=effective))
     results = worst_of_each(seen)
-    if _is_decided(results):
+    if is_decided(results):
         _raise_diagnosed(upgrade, site, results)
     share = share_of(load.window(effective), green.name, percent, policy.traffic.confidence)
     upgrade.journal.write("share", **_share_facts(share))
     return Bake(percent=percent, results=results, share=share, effective=effective, samples=len(seen))
 
 
-def _is_decided(results: Sequence[GateResult]) -> bool:
+def is_decided(results: Sequence[GateResult]) -> bool:
     """Whether nothing that follows can make it good: a limit was broken, or Prometheus is gone."""
     return any(result.result in {Result.FAIL, Result.ERROR} for result in results)
 
@@ -647,56 +658,155 @@ def _wait_until_live(upgrade: Upgrade, load: Load, percent: int) -> datetime:
 # -- a window that was watched -----------------------------------------------------------------------------------------
 
 
-def over_window(
-    upgrade: Upgrade, site: SitePorts, *, began: datetime, ended: datetime
-) -> tuple[tuple[GateResult, ...], float]:
-    """Judge green over a whole window, from its totals and from every step of it (5.1, F.14).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What Prometheus knows of one gate at one moment of a window; None where it has no finite number."""
 
-    Returns the verdict of each gate, the worst step deciding for those that move fast, and the longest time in
-    seconds in which neither Prometheus nor the journal has a measurement.
+    time: datetime
+    value: float | None
+    count: float | None
+    is_measured: bool
+    """The value is a number and rests on enough samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """One gate over a whole window: its verdict and every step that it rests on."""
+
+    name: str
+    title: str
+    verdict: GateResult
+    """Over the window's totals and over each step: the worse of them."""
+    queries: Mapping[str, str]
+    """The resolved range queries, by role."""
+    range_s: float
+    """What each step looks back on."""
+    steps: tuple[Step, ...]
+    longest_gap_s: float
+    """The longest time between two measured steps; the whole window when there is none."""
+    allowed_gap_s: float
+    """For a fast gate one step: each must be measured. A slow one may miss a step that its range spans."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the window has no gap for this gate."""
+        return self.longest_gap_s <= self.allowed_gap_s
+
+
+def over_window(upgrade: Upgrade, site: SitePorts, *, began: datetime, ended: datetime) -> tuple[Watched, ...]:
+    """Judge green over a whole window, afterwards, by range queries: each gate at each interval of it (5.1, F.14).
+
+    Nothing but finite numbers that Prometheus had at the time count, so that a time without scrapes is a gap. The
+    queries, steps and gaps of each gate are written to `gates/window.json`.
     Raises: CouldNotMeasure when Prometheus does not answer.
     """
-    length_s = max(1.0, (ended - began).total_seconds())
-    step_s = max(1.0, upgrade.policy.observation.interval_s, length_s / _MOST_STEPS)
-    results = []
-    watched: set[datetime] = {
-        entry.time for entry in upgrade.journal.entries() if entry.event == "gate" and began <= entry.time <= ended
-    }
-    for gate in GATES.values():
-        whole = _measure(upgrade, site, gate, percent=None, window_s=length_s, at=ended)
-        steps = () if gate.is_slow else _steps(upgrade, site, gate, began=began, ended=ended, step_s=step_s)
-        watched |= {moment for moment, _ in steps}
-        broken = [value for _, value in steps if not gate.within(value, whole.limit)]
-        if broken and whole.result is Result.PASS:
-            value = max(broken)
-            whole = replace(
-                whole,
-                result=Result.FAIL,
-                value=value,
-                reason=f"{len(broken)} of {len(steps)} steps of {step_s:g} s beyond the limit, worst {value:.4g}",
-            )
-            _note(upgrade, whole)
-        results.append(whole)
-    moments = sorted({began, *watched, ended})
-    longest_gap_s = max((later - earlier).total_seconds() for earlier, later in pairwise(moments))
-    return tuple(results), longest_gap_s
-
-
-def _steps(
-    upgrade: Upgrade, site: SitePorts, gate: Gate, *, began: datetime, ended: datetime, step_s: float
-) -> tuple[tuple[datetime, float], ...]:
-    """Return the value of each step that rests on enough samples, with its time."""
-    namespace = upgrade.roles.green.namespace
-    window_s = gate.window_s(upgrade.policy)
-    start = min(ended, began + timedelta(seconds=window_s))
-    found: dict[str, dict[datetime, float]] = {}
-    for role, query in (("value", gate.value_query), ("count", gate.count_query)):
-        expression = gate.resolve(query, namespace=namespace, window_s=window_s)
-        series = site.prometheus.query_range(expression, start=start, end=ended, step_s=step_s)
-        found[role] = {sample.time: sample.value for entry in series for sample in entry.samples}
-    minimum = gate.minimum(upgrade.policy)
-    return tuple(
-        (moment, value)
-        for moment, value in sorted(found["value"].items())
-        if math.isfinite(value) and found["count"].get(moment, 0.0) >= minimum
+    step_s = upgrade.policy.observation.interval_s
+    watched = tuple(_watch(upgrade, site, gate, began=began, ended=ended, step_s=step_s) for gate in GATES.values())
+    document = {"began": began, "ended": ended, "step_s": step_s, "gates": watched}
+    text = json.dumps(plain(document), ensure_ascii=False, indent=1)
+    upgrade.path(*_WINDOW_FILE.split("/")).write_text(text + "\n", encoding="utf-8")
+    upgrade.journal.write(
+        "observation",
+        what="window",
+        file=_WINDOW_FILE,
+        steps={item.name: len(item.steps) for item in watched},
+        measured={item.name: sum(step.is_measured for step in item.steps) for item in watched},
+        longest_gap_s={item.name: item.longest_gap_s for item in watched},
     )
+    return watched
+
+
+def _watch(
+    upgrade: Upgrade, site: SitePorts, gate: Gate, *, began: datetime, ended: datetime, step_s: float
+) -> Watched:
+    length_s = max(0.001, (ended - began).total_seconds())
+    # A range shorter than a step would leave time between the steps that nothing looks at; a range longer than the
+    # window would reach back before it.
+    range_s = min(max(gate.window_s(upgrade.policy), step_s), length_s)
+    queries = {
+        role: gate.resolve(query, namespace=upgrade.roles.green.namespace, window_s=range_s)
+        for role, query in (("value", gate.value_query), ("count", gate.count_query))
+    }
+    moments = _moments(began + timedelta(seconds=range_s), ended, step_s)
+    found = {role: _range(upgrade, site, query, moments, step_s) for role, query in queries.items()}
+    steps = tuple(
+        _step(gate, upgrade.policy, moment, found["value"].get(_milliseconds(moment)), found["count"])
+        for moment in moments
+    )
+    verdict = _measure(upgrade, site, gate, percent=None, window_s=length_s, at=ended)
+    measured = [step.value for step in steps if step.is_measured and step.value is not None]
+    broken = [value for value in measured if not gate.within(value, verdict.limit)]
+    if broken and verdict.result.severity < Result.FAIL.severity:
+        value = min(broken) if gate.within(math.inf, verdict.limit) else max(broken)
+        reason = f"{len(broken)} of {len(steps)} steps of {step_s:g} s beyond the limit, worst {value:.4g}"
+        verdict = replace(verdict, result=Result.FAIL, value=value, query=queries["value"], reason=reason)
+        _note(upgrade, verdict)
+    return Watched(
+        name=gate.name,
+        title=gate.title,
+        verdict=verdict,
+        queries=queries,
+        range_s=range_s,
+        steps=steps,
+        longest_gap_s=_longest_gap_s(steps, began=began, ended=ended, first_s=step_s),
+        allowed_gap_s=max(range_s, step_s) if gate.is_slow else step_s,
+    )
+
+
+def _longest_gap_s(steps: Sequence[Step], *, began: datetime, ended: datetime, first_s: float) -> float:
+    """Return the longest time in seconds between measured steps.
+
+    first_s: before the first step, which looks back to the window's beginning, so long a time counts as a gap.
+    """
+    measured = [step.time for step in steps if step.is_measured]
+    if not measured:
+        return round((ended - began).total_seconds(), 3)
+    moments = [steps[0].time - timedelta(seconds=first_s), *measured, ended]
+    return round(max((later - earlier).total_seconds() for earlier, later in pairwise(moments)), 3)
+
+
+def _step(gate: Gate, policy: Policy, moment: datetime, value: float | None, counts: Mapping[int, float]) -> Step:
+    count = counts.get(_milliseconds(moment))
+    number = value if value is not None and math.isfinite(value) else None
+    samples = count if count is not None and math.isfinite(count) else None
+    measured = number is not None and samples is not None and gate.decides(number, samples, policy)
+    return Step(time=moment, value=number, count=samples, is_measured=measured)
+
+
+def _moments(first: datetime, ended: datetime, step_s: float) -> list[datetime]:
+    """Return every step from the first on, and the end, where no step falls on it; whole milliseconds, as asked."""
+    first, ended = _whole(first + timedelta(microseconds=999)), _whole(ended)
+    steps = max(0, math.floor((ended - first).total_seconds() / step_s + 1e-6))
+    found = [first + timedelta(seconds=step_s * number) for number in range(steps + 1)]
+    return found if found[-1] >= ended else [*found, ended]
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _range(
+    upgrade: Upgrade, site: SitePorts, query: str, moments: Sequence[datetime], step_s: float
+) -> dict[int, float]:
+    """Return a query's value at each step, by its time in milliseconds; a step without an answer is absent.
+
+    Only a single series has one value at a step: of two, which would have to be chosen from, none is taken.
+    Raises: CouldNotMeasure.
+    """
+    # The last moment need not lie on the grid of the others, so it is asked for by itself.
+    grid = moments[:-1]
+    parts = [grid[at : at + _MOST_STEPS] for at in range(0, len(grid), _MOST_STEPS)]
+    found: dict[int, list[float]] = {}
+    for part in (*parts, moments[-1:]):
+        start, end = part[0], part[-1]
+        series = _ask(
+            upgrade,
+            lambda start=start, end=end: site.prometheus.query_range(query, start=start, end=end, step_s=step_s),  # type: ignore[misc]
+        )
+        for sample in (sample for entry in series for sample in entry.samples):
+            found.setdefault(_milliseconds(sample.time), []).append(sample.value)
+    return {moment: values[0] for moment, values in found.items() if len(values) == 1}
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
