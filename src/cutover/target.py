@@ -13,19 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
-from cutover import _documents
+from cutover import _documents, credentials
 from cutover.errors import TargetInvalid
 from cutover.model import Environment, Roles
+from cutover.redaction import SHORTEST_SECRET, Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_SHORTEST_SECRET = 4
-"""A shorter password cannot be masked without masking half of the text; such a one is refused."""
-
-_REDACTED = "[redacted]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,26 +228,72 @@ class Target:
             ) from problem
 
     def secrets(self) -> tuple[str, ...]:
-        """Return every secret the target gives access with, longest first, for redaction."""
-        found = {self.store.secret_key, self.store.access_key}
-        urls = [self.database.dsn, self.database.log_dsn, self.database.admin_dsn]
-        urls += [colour.cache_url for colour in self.colours.values()]
-        for url in urls:
-            found |= set(_passwords(url))
-        return tuple(sorted((secret for secret in found if secret), key=lambda secret: (-len(secret), secret)))
+        """Return every secret the target gives access with, longest first, for redaction. Raises TargetInvalid."""
+        return tuple(sorted(self.secret_kinds(), key=lambda secret: (-len(secret), secret)))
+
+    def secret_kinds(self) -> Mapping[str, str]:
+        """Return every secret with its place: in the target, or in a file that it names, where that is there already.
+
+        Raises TargetInvalid when a connection string or a YAML file is none.
+        """
+        return {**self._secrets_in_files(), **self._secrets_in_target()}
+
+    def _secrets_in_target(self) -> dict[str, str]:
+        operator = credentials.of_environment(self.operator.environment)
+        found = {secret: f"operator.environment.{name}" for secret, name in operator.items()}
+        connections = {
+            "database.dsn": self.database.dsn,
+            "database.log_dsn": self.database.log_dsn,
+            "database.admin_dsn": self.database.admin_dsn,
+            **{f"colours.{colour.name}.cache_url": colour.cache_url for colour in self.colours.values()},
+        }
+        for name, text in connections.items():
+            try:
+                found |= dict.fromkeys(credentials.of_connection(text) if text else (), name)
+            except ValueError:
+                raise TargetInvalid(
+                    f"the target file {self.path} cannot be used",
+                    code="target-secret",
+                    seen=f"{name} is no connection string",
+                    do="write it as a URL; in a password, write special characters as %XX",
+                ) from None
+        found |= {self.store.secret_key: "store.secret_key", self.store.access_key: "store.access_key"}
+        return {secret: kind for secret, kind in found.items() if secret}
+
+    def _secrets_in_files(self) -> dict[str, str]:
+        """Read the colours' values, the kubeconfig and the age identity; too short a word in them is left alone."""
+        values = [(f"colours.{colour.name}.values", path) for colour in self.colours.values() for path in colour.values]
+        found: dict[str, str] = {}
+        for name, path in (*values, ("kubernetes.kubeconfig", self.kubernetes.kubeconfig)):
+            found |= {secret: f"{name}: {key}" for secret, key in _credentials_in_yaml(name, path).items()}
+        identity = _text_if_there("backup.age_identity_file", self.backup.age_identity_file)
+        lines = [line.strip() for line in identity.splitlines() if line.startswith("AGE-SECRET-KEY-")]
+        found |= dict.fromkeys(lines, "backup.age_identity_file")
+        return {secret: kind for secret, kind in found.items() if len(secret) >= SHORTEST_SECRET}
 
     def redacted_toml(self) -> str:
-        """Return the file's own text with every secret replaced."""
-        text = self.text
-        for secret in self.secrets():
-            text = text.replace(secret, _REDACTED)
-        return text
+        """Return the file's own text with every secret replaced. Raises TargetInvalid."""
+        return Redactor(self.secrets()).redact(self.text)
 
 
-def _passwords(url: str) -> list[str]:
-    """Return the password of a URL as written and as decoded, or nothing."""
-    password = urlsplit(url).password or ""
-    return [password, unquote(password)] if password else []
+def _credentials_in_yaml(name: str, path: Path) -> dict[str, str]:
+    import yaml  # noqa: PLC0415  # a target is read more often than its secrets are
+
+    try:
+        documents = list(yaml.safe_load_all(_text_if_there(name, path)))
+    except yaml.YAMLError:
+        raise TargetInvalid(
+            f"{name}: {path} is not YAML", code="target-secret", do="correct the file, or name another"
+        ) from None
+    return credentials.of_document(documents)
+
+
+def _text_if_there(name: str, path: Path | None) -> str:
+    """Return a file's text; of one that is not there yet, nothing: `require_files` asks for those that are needed."""
+    try:
+        return path.read_text("utf-8") if path and path.is_file() else ""
+    except (OSError, UnicodeDecodeError) as problem:
+        raise TargetInvalid(f"{name}: {path} cannot be read", code="target-secret", seen=str(problem)) from problem
 
 
 class _Table:
@@ -400,9 +441,9 @@ def _check(target: Target) -> None:
         faults.append(("colours: blue and green are the same release", "name two releases"))
     if target.upgrade.from_release == target.upgrade.to_release:
         faults.append(("upgrade: from and to are the same release", "name two releases"))
-    if any(len(secret) < _SHORTEST_SECRET for secret in target.secrets()):
+    if any(len(secret) < SHORTEST_SECRET for secret in target._secrets_in_target()):  # noqa: SLF001  # its own module
         faults.append(
-            (f"a password has fewer than {_SHORTEST_SECRET} characters and cannot be masked", "use a longer one")
+            (f"a password has fewer than {SHORTEST_SECRET} characters and cannot be masked", "use a longer one")
         )
     for message, remedy in faults[:1]:
         raise TargetInvalid(f"the target file {target.path} cannot be used", seen=message, do=remedy)

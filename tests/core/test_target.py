@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pyrage
 import pytest
 
-from cutover import project
+from cutover import errors, project
 from cutover.errors import PolicyInvalid, TargetInvalid
 from cutover.policy import Policy
 from cutover.target import Target
@@ -90,6 +92,104 @@ def test_secrets_are_known_and_masked(write: Write) -> None:
     assert 'secret_key = "[redacted]"' in target.redacted_toml()
     for secret in target.secrets():
         assert secret not in repr(target)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "secret"),
+    [
+        ("STELLA_DSN", "host=db user=stella password='key word' dbname=stellaops", "key word"),
+        ("STELLA_DSN", "host=db password=keyworded", "keyworded"),
+        ("STELLA_DSN", "postgresql://db/stellaops?user=stella&password=in%2Fquery", "in/query"),
+        ("STELLA_DSN", "postgresql://db/stellaops?user=stella&password=in%2Fquery", "in%2Fquery"),
+        ("STELLA_BLUE_CACHE_URL", "redis://cache:6379/0?password=in%2Bquery", "in+query"),
+        ("STELLA_BLUE_CACHE_URL", "redis://cache:6379/0?db=1&password=in%2Bquery", "in%2Bquery"),
+    ],
+)
+def test_a_password_is_found_wherever_a_connection_string_has_it(
+    write: Write, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, secret: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert secret in Target.load(write("target")).secrets()
+
+
+def test_a_connection_string_that_is_none_is_refused_without_saying_it(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STELLA_DSN", "canary-password at the database")
+    with pytest.raises(TargetInvalid) as raised:
+        Target.load(write("target"))
+    assert "database.dsn is no connection string" in raised.value.seen
+    assert "canary" not in errors.render(raised.value)
+
+
+def test_credentials_in_the_operators_environment_are_masked(write: Write) -> None:
+    variables = {
+        "PGPASSWORD": "pg-canary",
+        "STELLA_API_TOKEN": "token-canary",
+        "AWS_SECRET_ACCESS_KEY": 'key"canary',
+        "CLIENT_SECRET": "secret-canary",
+        "DATABASE": "postgresql://u:url-canary@db/d",
+    }
+    plain = {"STELLA_NAMESPACE": "stellaops-prod", "SSH_KEY_FILE": "/keys/one", "KEYBOARD": "german"}
+    written = ", ".join(f"{name} = {json.dumps(value)}" for name, value in {**variables, **plain}.items())
+    target = Target.load(write("target", ('{ STELLA_NAMESPACE = "stellaops-prod" }', f"{{ {written} }}")))
+    assert {"pg-canary", "token-canary", 'key"canary', "secret-canary", "url-canary"} <= set(target.secrets())
+    assert target.secret_kinds()["pg-canary"] == "operator.environment.PGPASSWORD"
+    shown = target.redacted_toml()
+    assert not any(
+        secret in shown for secret in ("pg-canary", "token-canary", '"canary', "secret-canary", "url-canary")
+    )
+    assert all(value in shown for value in plain.values())
+
+
+VALUES = """
+image: {repository: registry.example/stellaops, pullSecretName: registry-login}
+database: {url: "postgresql://stella:database-canary@db/stellaops", passwordFile: /run/password}
+cache: {url: "redis://:cache-canary@cache/0"}
+store: {accessKey: access-canary, secretKey: secret-canary}
+signing:
+  algorithm: ES256
+  key: |
+    -----BEGIN PRIVATE KEY-----
+    Y2FuYXJ5LWxpbmUtb25lLWNhbmFyeQ
+    Y2FuYXJ5LWxpbmUtdHdvLWNhbmFyeQ
+    -----END PRIVATE KEY-----
+  logKey: PRIVATE+KEY+log.example+canary
+list: [{password: listed-canary}, {password: true}, {existingSecret: stellaops-secrets}]
+"""
+
+
+def test_secrets_in_the_colours_values_are_known(write: Write, tmp_path: Path) -> None:
+    path = write("target")
+    (tmp_path / "values-blue.yaml").write_text(VALUES, "utf-8")
+    kinds = Target.load(path).secret_kinds()
+    found = {secret: kind for secret, kind in kinds.items() if kind.startswith("colours.blue.values")}
+    assert set(found) == {
+        *("database-canary", "cache-canary", "access-canary", "secret-canary", "listed-canary"),
+        *("Y2FuYXJ5LWxpbmUtb25lLWNhbmFyeQ", "Y2FuYXJ5LWxpbmUtdHdvLWNhbmFyeQ", "PRIVATE+KEY+log.example+canary"),
+    }
+    assert found["secret-canary"] == "colours.blue.values: store.secretKey"
+
+
+def test_secrets_of_the_kubeconfig_and_the_backups_identity_are_known(write: Write, tmp_path: Path) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    (tmp_path / "backup.agekey").write_text(f"# mine\n{identity}\n", "utf-8")
+    (tmp_path / "kubeconfig").write_text(
+        "users: [{name: a, user: {token: kube-canary, client-key-data: a2V5}}]", "utf-8"
+    )
+    path = write("target")
+    text = path.read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.lstrip("# ").startswith("age_identity_file")]
+    at = next(number for number, line in enumerate(lines) if line.startswith("age_recipient"))
+    path.write_text("\n".join([*lines[: at + 1], 'age_identity_file = "backup.agekey"', *lines[at + 1 :]]), "utf-8")
+    assert {str(identity), "kube-canary", "a2V5"} <= set(Target.load(path).secrets())
+
+
+def test_values_that_are_no_yaml_are_said_before_anything_is_masked(write: Write, tmp_path: Path) -> None:
+    target = Target.load(write("target"))
+    (tmp_path / "values-green.yaml").write_text("a: [", "utf-8")
+    with pytest.raises(TargetInvalid, match=r"values-green\.yaml is not YAML"):
+        target.secrets()
 
 
 def test_a_secret_may_be_in_a_file(write: Write, tmp_path: Path) -> None:

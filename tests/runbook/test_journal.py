@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from cutover.clock import ManualClock
 from cutover.errors import ClauseFailed, JournalBroken
 from cutover.model import Result
+from cutover.redaction import forms
 from cutover.runbook.journal import GENESIS, Entry, Journal, plain
 from cutover.waiting import hold, wait_for
 
@@ -154,6 +155,12 @@ def test_secrets_do_not_reach_the_file_nor_the_listeners(journal: Journal) -> No
     assert "hunter22" not in journal.path.read_text("utf-8")
     assert "hunter22" not in str(heard)
     assert heard[0].data["argv"][1] == "postgresql://a:[redacted]@h"
+
+
+@pytest.mark.parametrize("form", sorted(forms("hunter22")))
+def test_no_form_of_a_secret_reaches_the_file(journal: Journal, form: str) -> None:
+    journal.write("observation", what="headers", headers={form: [f"Basic {form}"]})
+    assert form not in journal.path.read_text("utf-8")
 
 
 def test_the_running_clause_is_the_default(journal: Journal) -> None:

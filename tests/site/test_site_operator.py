@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, WrongInput
+from cutover.redaction import Redactor
 from cutover.runbook.journal import Journal
 from cutover.site.operator import Operator
-from cutover.site.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ import pytest
 from cutover import project
 from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.model import Environment
+from cutover.redaction import Redactor
 from cutover.site.helm import Helm
 from cutover.site.operator import Operator
-from cutover.site.redaction import Redactor
 from cutover.site.stella import Stella, schema_name
 
 if TYPE_CHECKING:

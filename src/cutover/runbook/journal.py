@@ -25,6 +25,7 @@ import rfc8785
 
 from cutover.clock import SYSTEM_CLOCK, Clock, parse_rfc3339, rfc3339
 from cutover.errors import CutoverError, JournalBroken
+from cutover.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,8 +43,6 @@ _LARGEST_INTEGER = 2**53 - 1
 
 WAIT_HEARTBEAT_S = 5.0
 """A wait is written to the file this often; listeners see every observation."""
-
-_REDACTED = "[redacted]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,18 +90,6 @@ def plain(value: object) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912  # JSON
             return str(value)
 
 
-def _redact(value: Any, secrets: tuple[str, ...]) -> Any:  # noqa: ANN401  # JSON in, JSON out
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, _REDACTED)
-        return value
-    if isinstance(value, dict):
-        return {key: _redact(item, secrets) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_redact(item, secrets) for item in value]
-    return value
-
-
 def _digest(line: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(line))).hexdigest()
 
@@ -118,7 +105,7 @@ class Journal:
         """The clause that lines belong to when the writer names none."""
         self.guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
         """Entered around every line, so that a stop request cannot leave one half written."""
-        self._secrets = tuple(secrets)
+        self._redactor = Redactor(secrets)
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._entries = Journal.verify(path) if path.exists() else []
@@ -145,7 +132,7 @@ class Journal:
                 "time": rfc3339(self.clock.now()),
                 "event": event,
                 "clause": clause if clause is not None else self.clause,
-                "data": _redact(plain(data), self._secrets),
+                "data": self._redactor.redact_all(plain(data)),
                 "previous": self.head,
             }
             line["digest"] = _digest(line)
@@ -169,7 +156,7 @@ class Journal:
                     time=self.clock.now(),
                     event=event,
                     clause=clause if clause is not None else self.clause,
-                    data=_redact(plain(data), self._secrets),
+                    data=self._redactor.redact_all(plain(data)),
                     previous="",
                     digest="",
                 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cutover import project
-from cutover.site.redaction import Redactor
+from cutover.redaction import Redactor
 
 if TYPE_CHECKING:
     from cutover.model import Roles

@@ -25,8 +25,8 @@ from cutover.errors import ClauseFailed, CouldNotMeasure, WrongInput
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cutover.redaction import Redactor
     from cutover.runbook.journal import Journal
-    from cutover.site.redaction import Redactor
 
 KILL_AFTER_S = 5.0
 """A command that ignores SIGTERM gets SIGKILL this much later."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutover.site.redaction import MASK, Redactor
+from cutover.redaction import MASK, Redactor, forms
 
 SECRET = "s3cr/et+pass word"
 
@@ -22,12 +23,16 @@ SECRET = "s3cr/et+pass word"
         f"postgresql://u:{quote(SECRET, safe='')}@host/db",
         base64.b64encode(SECRET.encode()).decode(),
         f"{SECRET}{SECRET}",
+        json.dumps({"password": "s3cr/et+pass word"}),
+        base64.b64encode(f"postgresql://u:{SECRET}@h/d".encode()).decode(),
+        base64.b64encode(f"postgresql://us:{SECRET}@h/d".encode()).decode(),
+        base64.urlsafe_b64encode(f"u:{SECRET}".encode()).decode(),
     ],
 )
 def test_known_secret_is_masked_in_each_form(text: str) -> None:
     shown = Redactor([SECRET]).redact(text)
     assert MASK in shown
-    for form in (SECRET, quote(SECRET, safe=""), base64.b64encode(SECRET.encode()).decode()):
+    for form in (SECRET, quote(SECRET, safe=""), base64.b64encode(SECRET.encode()).decode(), *forms(SECRET)):
         assert form not in shown
 
 
@@ -41,6 +46,8 @@ def test_known_secret_is_masked_in_each_form(text: str) -> None:
         ('"-----BEGIN PRIVATE KEY-----\\nabc\\n-----END PRIVATE KEY-----\\n"', f'"{MASK}\\n"'),
         ("-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----",) * 2,
         ("AGE-SECRET-KEY-1QQQQ rest", f"{MASK} rest"),
+        ("host=db password=unknown dbname=d", f"host=db password={MASK} dbname=d"),
+        ("redis://cache/0?password=unknown&db=1", f"redis://cache/0?password={MASK}&db=1"),
         ("nothing secret", "nothing secret"),
     ],
 )
@@ -50,6 +57,19 @@ def test_shapes(text: str, shown: str) -> None:
 
 def test_a_short_word_does_not_blank_ordinary_text() -> None:
     assert Redactor(["a", ""]).redact("a banana") == "a banana"
+
+
+def test_what_a_text_escapes_is_known_as_well() -> None:
+    secret = 'quo"te\\back\nline'
+    for text in (secret, json.dumps(secret), base64.b64encode(f"x{secret}".encode()).decode()):
+        shown = Redactor([secret]).redact(text)
+        assert MASK in shown
+        assert not any(form in shown for form in forms(secret))
+
+
+def test_every_text_of_a_document_is_redacted() -> None:
+    document = {"a": ["hunter22", 1, None, {"hunter22": True}]}
+    assert Redactor(["hunter22"]).redact_all(document) == {"a": [MASK, 1, None, {MASK: True}]}
 
 
 def test_a_secret_within_another_leaves_nothing_of_either() -> None:
