@@ -11,10 +11,11 @@ Feature: Green is deployed
     Guide 2.1, deviations F.1 and F.13.
     When the new release is installed as green and waited for
     Then the release is deployed with the wanted tag
-    And every running image has the digest of the wanted release
+    And every running image of green has a digest that the target allows
 
   @clause_2_1b
   Scenario: Green's pods run
     When green's pods are observed
     Then every pod is ready without a restart in green's namespace
+    And every running image of green has a digest that the target allows
     And the public host is still served by blue alone

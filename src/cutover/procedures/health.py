@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cutover.errors import CouldNotMeasure
 from cutover.procedures import connections
 from cutover.procedures.diagnosed import diagnosed
 from cutover.procedures.release import INSTANCE_LABEL
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from cutover.model import Environment
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
+    from cutover.site.database import DatabaseIdentity
+
+
+_SYSTEM = (("database", "system_identifier"), ("database", "name"), ("cache", "run_id"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +114,12 @@ def pods_of(site: Site, environment: Environment) -> PodsSeen:
 
 
 def require_dependencies(site: Site, environment: Environment) -> None:
-    """Reach database, cache and store of a colour from here, each by asking it something (1.1a, 2.3a).
+    """Reach database, cache and store of a running colour from here, each by asking it something (1.1a).
 
     Raises:
-        CouldNotMeasure: one of them does not answer.
+        CouldNotMeasure: one of them does not answer, or the colour does not run.
     """
-    reached = connections.of(site, environment)
+    reached = connections.of(site, environment, running=True)
     with diagnosed(site, environment):
         reached.database.identity()
         reached.cache.run_id()
@@ -125,9 +130,10 @@ def require_shared_and_separate(site: Site, upgrade: Upgrade) -> None:
     """Assert P.2, P.3 and P.4 of the running green (2.3a).
 
     Raises:
-        ClauseFailed: green's database or store is not blue's, or its cache is.
+        ClauseFailed: green's database or store is not blue's, its cache is, or green itself says otherwise.
+        CouldNotMeasure: the configuration of one of them is not there.
     """
-    blue, green = (connections.of(site, role) for role in (upgrade.roles.blue, upgrade.roles.green))
+    blue, green = (connections.of(site, role, running=True) for role in (upgrade.roles.blue, upgrade.roles.green))
     expect(
         blue.database.identity() == green.database.identity(),
         "the running green does not use blue's database",
@@ -156,6 +162,38 @@ def require_shared_and_separate(site: Site, upgrade: Upgrade) -> None:
         seen=f"status {answer.status}, {len(answer.body)} bytes",
         do="correct green's values and deploy again (P.4)",
         code="store-not-shared",
+    )
+    _require_system(site, upgrade.roles.green, database=blue.database.identity(), cache_run_id=green.cache.run_id())
+
+
+def _require_system(site: Site, green: Environment, *, database: DatabaseIdentity, cache_run_id: str) -> None:
+    """Demand that green's own process is connected to what its configuration names."""
+    answer = site.cluster.proxy_get(green.namespace, green.service, 80, "/api/v1/system")
+    expect(
+        answer.status == 200,
+        "the running green does not say what it is connected to",
+        seen=f"status {answer.status}: {answer.body[:200]!r}",
+        do="read the log of its web pods",
+        code="system-not-ok",
+    )
+    said = answer.json()
+    try:
+        found = tuple(str(said[part][key]) for part, key in _SYSTEM)
+    except (KeyError, TypeError) as error:
+        raise CouldNotMeasure(
+            "the running green does not say what it is connected to in the contract's form",
+            code="system-unreadable",
+            seen=f"{answer.body[:200]!r}",
+            do="contract/platform.md says what /api/v1/system answers",
+        ) from error
+    wanted = (database.system_identifier, database.name, cache_run_id)
+    expect(
+        found == wanted,
+        "the running green is connected to other servers than its configuration names",
+        seen="database {} {}, cache {}".format(*found),
+        expected="database {} {}, cache {}".format(*wanted),
+        do="restart green's pods, so that they read their configuration, and run again (P.2, P.3)",
+        code="system-differs",
     )
 
 

@@ -1,4 +1,4 @@
-"""Releases: what runs, what may be installed, green's installation and migrations (P.6, P.7, 1.1b, 2.1, 2.2, F.16)."""
+"""Releases: what runs, what may be installed, green's installation and migrations (P.6, P.7, 1.1b, 2.1, 2.2)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from cutover.procedures.diagnosed import diagnosed
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from cutover.model import Environment
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
@@ -65,23 +67,37 @@ class Migrations:
     """The platform's list beside the migration table."""
 
     reported: tuple[Migration, ...]
-    table: frozenset[str]
+    table: tuple[Migration, ...]
+    """What the table holds, with category and release as the table says; all are applied."""
 
     @property
-    def reported_applied(self) -> frozenset[str]:
-        """Ids that the platform reports as applied."""
-        return frozenset(item.id for item in self.reported if item.is_applied)
+    def reported_applied(self) -> frozenset[Migration]:
+        """Those that the platform reports as applied."""
+        return frozenset(item for item in self.reported if item.is_applied)
+
+    @property
+    def agree(self) -> bool:
+        """Whether the platform reports as applied what the table holds, by id, category and release; not nothing."""
+        return bool(self.table) and self.reported_applied == frozenset(self.table)
 
     def pending(self, release: str, category: str | None = None) -> list[str]:
-        """Ids of a release that the table does not hold."""
-        return [item.id for item in self._of(release, category) if item.id not in self.table]
+        """Ids that the platform lists for a release and the table does not hold."""
+        held = {item.id for item in self.table}
+        return [item.id for item in _of(self.reported, release, category) if item.id not in held]
 
     def applied(self, release: str, category: str | None = None) -> list[str]:
-        """Ids of a release that the table holds."""
-        return [item.id for item in self._of(release, category) if item.id in self.table]
+        """Ids of a release that the table holds, whatever the platform lists."""
+        return [item.id for item in _of(self.table, release, category)]
 
-    def _of(self, release: str, category: str | None) -> list[Migration]:
-        return [item for item in self.reported if item.release == release and category in {None, item.category}]
+
+def names(migrations: Iterable[Migration]) -> str:
+    """Name migrations with category and release, in order of their ids."""
+    ordered = sorted(migrations, key=lambda item: item.id)
+    return ", ".join(f"{item.id} ({item.category}, {item.release})" for item in ordered) or "none"
+
+
+def _of(migrations: tuple[Migration, ...], release: str, category: str | None) -> list[Migration]:
+    return [item for item in migrations if item.release == release and category in {None, item.category}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +106,22 @@ class Installed:
 
     status: str
     tags: frozenset[str]
-    digests: frozenset[str]
-    unidentified: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningImages:
+    """What the containers of a colour really run, as their node reports it."""
+
+    digests: Mapping[str, frozenset[str]]
+    """By component; `sha256:<hex>`."""
+    unidentified: tuple[str, ...]
+    """Pods with a container whose image has no digest."""
+
+    def describe(self) -> str:
+        """All of it in one line."""
+        parts = [f"{name} {', '.join(sorted(found)) or 'none'}" for name, found in sorted(self.digests.items())]
+        parts += [f"pod {name} without a digest" for name in self.unidentified]
+        return "; ".join(parts) or "no pod"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +130,9 @@ class MigrationRun:
 
     applied: tuple[str, ...]
     skipped: tuple[str, ...]
-    category_b_applied: tuple[str, ...]
+    category_a_held: tuple[str, ...]
+    """Ids of category A of the new release that the migration table holds afterwards."""
+    category_b_held: tuple[str, ...]
 
 
 def running_versions(site: Site, environment: Environment) -> RunningVersions:
@@ -157,7 +189,14 @@ def migrations(site: Site, environment: Environment) -> Migrations:
             )
             for item in answer["migrations"]
         ),
-        table=frozenset(row.id for row in site.database.migrations()),
+        table=_table(site),
+    )
+
+
+def _table(site: Site) -> tuple[Migration, ...]:
+    return tuple(
+        Migration(id=row.id, category=row.category, release=row.release, is_applied=True)
+        for row in site.database.migrations()
     )
 
 
@@ -200,12 +239,66 @@ def install_green(site: Site, upgrade: Upgrade) -> Installed:
 def _installed(site: Site, green: Environment) -> Installed:
     status = site.helm.status(green.release, green.namespace)
     pods = site.cluster.pods(green.namespace, selector={INSTANCE_LABEL: green.release})
-    digests = [image_id.rpartition("@")[2] for pod in pods for image_id in pod.image_ids]
     return Installed(
         status=status.status if status else "absent",
         tags=frozenset(image.rpartition(":")[2] for pod in pods for image in pod.images),
-        digests=frozenset(digest for digest in digests if digest.startswith("sha256:")),
-        unidentified=sum(not digest.startswith("sha256:") for digest in digests),
+    )
+
+
+def running_images(site: Site, environment: Environment) -> RunningImages:
+    """Look at what every pod of a colour runs now (2.1a, 2.1b)."""
+    digests: dict[str, set[str]] = {}
+    unidentified = []
+    for pod in site.cluster.pods(environment.namespace, selector={INSTANCE_LABEL: environment.release}):
+        found = [image_id.rpartition("@")[2] for image_id in pod.image_ids]
+        known = {digest for digest in found if digest.startswith("sha256:")}
+        digests.setdefault(pod.labels.get(COMPONENT_LABEL, "no component"), set()).update(known)
+        if not found or len(known) < len(set(found)):
+            unidentified.append(pod.name)
+    return RunningImages(
+        digests={component: frozenset(found) for component, found in digests.items()},
+        unidentified=tuple(unidentified),
+    )
+
+
+def require_images(upgrade: Upgrade, images: RunningImages) -> None:
+    """Demand that every image is identified and is one that the target allows (2.1a, 2.1b).
+
+    A target that names no digest allows any one for each component; then the journal says that none was wanted.
+
+    Raises:
+        ClauseFailed: an image is not identified, not allowed, or one component runs several.
+    """
+    wanted = frozenset(upgrade.target.upgrade.image_digests)
+    upgrade.journal.write(
+        "observation",
+        what="images",
+        running={component: sorted(found) for component, found in images.digests.items()},
+        wanted=sorted(wanted) or "the target gives no [upgrade] image_digests: nothing to compare with",
+    )
+    expect(
+        bool(images.digests) and not images.unidentified,
+        "not every image of green is identified by a digest",
+        seen=images.describe(),
+        do="read the status of the pods named",
+        code="image-digest-missing",
+    )
+    if wanted:
+        expect(
+            all(found <= wanted for found in images.digests.values()),
+            f"green runs an image that is not one of {upgrade.target.upgrade.to_release}",
+            seen=images.describe(),
+            expected=" or ".join(sorted(wanted)),
+            do="find out who pushed that tag, then pin the image by digest and deploy again",
+            code="image-digest-differs",
+        )
+        return
+    expect(
+        all(len(found) == 1 for found in images.digests.values()),
+        "pods of one component of green run different images",
+        seen=images.describe(),
+        do="pin the image by digest and deploy again",
+        code="image-digest-differs",
     )
 
 
@@ -216,14 +309,48 @@ def run_category_a(site: Site, upgrade: Upgrade, *, release: str | None = None) 
     with upgrade.journal.action("run migrations", category="A") as done:
         answer = site.stella.call("system", "migrations-run", "--category", "A", *extra, namespace=namespace)
         done(applied=answer["applied"], skipped=answer["skipped"])
+    wanted, table = upgrade.target.upgrade.to_release, _table(site)
     return MigrationRun(
         applied=tuple(answer["applied"]),
         skipped=tuple(answer["skipped"]),
-        category_b_applied=tuple(
-            row.id
-            for row in site.database.migrations()
-            if row.category == "B" and row.release == upgrade.target.upgrade.to_release
-        ),
+        category_a_held=tuple(item.id for item in _of(table, wanted, "A")),
+        category_b_held=tuple(item.id for item in _of(table, wanted, "B")),
+    )
+
+
+def require_expanded(upgrade: Upgrade, run: MigrationRun) -> None:
+    """Demand that the migration table holds category A of the new release, and what the platform says it applied.
+
+    Raises:
+        ClauseFailed: it holds none, or not all that was reported.
+    """
+    missing = sorted(set(run.applied) - set(run.category_a_held))
+    expect(
+        bool(run.category_a_held) and not missing,
+        f"the migration table does not hold category A of {upgrade.target.upgrade.to_release}",
+        seen=f"it holds {', '.join(run.category_a_held) or 'none'}; "
+        f"reported as applied and not there: {', '.join(missing) or 'none'}",
+        do="find out what the platform ran, and on which database",
+        code="migrations-not-recorded",
+    )
+
+
+def require_between_releases(upgrade: Upgrade, migrations: Migrations) -> None:
+    """Demand that category A of the new release is applied, at least one, and none of category B (2.2b).
+
+    Raises:
+        ClauseFailed: the table says otherwise, or the platform lists one that the table lacks.
+    """
+    release = upgrade.target.upgrade.to_release
+    held, missing = migrations.applied(release, category="A"), migrations.pending(release, category="A")
+    early = migrations.applied(release, category="B")
+    expect(
+        bool(held) and not missing and not early,
+        "the schema is not in the state between the two releases",
+        seen=f"category A applied: {', '.join(held) or 'none'}, missing: {', '.join(missing) or 'none'}; "
+        f"category B applied: {', '.join(early) or 'none'}",
+        do="run category A again; if B was applied, blue cannot go on safely: see R.2b",
+        code="schema-not-expanded",
     )
 
 
@@ -253,37 +380,3 @@ def require_read_and_write(site: Site, upgrade: Upgrade, environment: Environmen
         do="read the log of its pods; the schema may not be compatible (R.2b)",
         code="write-probe-failed",
     )
-
-
-def require_capacity(site: Site, upgrade: Upgrade) -> None:
-    """Refuse a green that is smaller than blue, deployment by deployment (F.16).
-
-    Raises:
-        ClauseFailed: green has fewer ready replicas or smaller requests than blue.
-    """
-    blue, green = upgrade.roles.blue, upgrade.roles.green
-    capacity = {
-        environment.name: {
-            deployment.labels.get(COMPONENT_LABEL, deployment.name): deployment
-            for deployment in site.cluster.deployments(environment.namespace)
-            if deployment.labels.get(INSTANCE_LABEL) == environment.release
-        }
-        for environment in (blue, green)
-    }
-    for component, ours in capacity[blue.name].items():
-        theirs = capacity[green.name].get(component)
-        ready = theirs.ready if theirs else 0
-        expect(
-            ready >= ours.desired,
-            f"green's {component} is smaller than blue's",
-            seen=f"{ready} ready replicas of green, {ours.desired} of blue",
-            do="raise green's replicas in its values before more traffic moves (F.16)",
-            code="green-too-small",
-        )
-    if upgrade.journal.last("deviation", id="F.16") is None:
-        upgrade.deviation(
-            "F.16",
-            did="proved that green has at least blue's ready replicas before traffic moved",
-            instead_of="moving traffic without looking at capacity",
-            why="a smaller green is overrun at 50 percent",
-        )
