@@ -76,12 +76,18 @@ def archive_equal(archived: Archived) -> None:
     )
 
 
-@then("the archive says whether it is locked against deletion")
-def archive_lock(upgrade: Upgrade, archived: Archived) -> None:
-    upgrade.journal.write("observation", what="archive lock", locked=archived.locked, detail=archived.lock_detail)
+@then("every artifact is kept for the policy's retention or the record says that the archive has no lock")
+def archive_retains(upgrade: Upgrade, archived: Archived) -> None:
+    if not archived.locked:
+        said = upgrade.journal.last("observation", what="archive lock", locked=False)
+        expect(said is not None, "the record does not say that the archive has no lock", seen=archived.lock_detail)
+        return
+    removable = documents.not_retained(archived)
     expect(
-        bool(archived.lock_detail),
-        "the archive does not say whether it is locked",
-        seen="no answer",
-        code="lock-unknown",
+        not removable,
+        "artifacts in the locked archive can be removed before their time",
+        seen=f"{len(removable)} of {len(archived.retained_until)}, first {', '.join(removable[:3])}",
+        expected=f"each retained until {archived.retain_until:%Y-%m-%d}",
+        do="check the object lock of the archive bucket and whether its keys may set a retention",
+        code="archive-not-retained",
     )

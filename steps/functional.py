@@ -25,23 +25,24 @@ def dry_scan(site: Site, upgrade: Upgrade) -> DryRun:
     return functional.scan_dry(site, upgrade)
 
 
-@then("the scan reports its findings")
-def scan_reports(dry_run: DryRun) -> None:
+@then("the scan answers for that image as a dry run with its components")
+def scan_answers(dry_run: DryRun) -> None:
     expect(
-        dry_run.is_dry and dry_run.findings >= 0,
-        "the platform did not make a dry run",
+        dry_run.is_dry and dry_run.answered_image == dry_run.image and dry_run.components > 0,
+        "the platform did not make a dry run of the image",
         seen=str(dry_run),
+        expected=f"a dry run of {dry_run.image} that found components, queued no scan and wrote no item",
         do="run the scan by hand",
         code="dry-run-failed",
     )
 
 
-@then("neither database nor store holds anything of that image")
+@then("neither a scan nor evidence of that image was added to the database")
 def nothing_written(dry_run: DryRun) -> None:
     expect(
-        dry_run.scans_after == dry_run.scans_before,
+        dry_run.after == dry_run.before,
         f"the dry run of {dry_run.image} wrote something",
-        seen=f"{dry_run.scans_before} scans of it before, {dry_run.scans_after} after",
+        seen=f"before {dry_run.before}, after {dry_run.after}",
         do="report it to the platform: a dry run must not write",
         code="dry-run-wrote",
     )

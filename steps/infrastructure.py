@@ -10,7 +10,7 @@ from cutover.procedures import infrastructure
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
-    from cutover.procedures.infrastructure import CacheIdentities, Identities, Marker, Namespaces
+    from cutover.procedures.infrastructure import CacheIdentities, Identities, MarkerRead, Namespaces
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
     from cutover.site.routing import Served
@@ -106,31 +106,30 @@ def green_cache_empty(caches: CacheIdentities) -> None:
     )
 
 
-@when("a marker object is written with blue's credentials", target_fixture="marker")
-def marker_written(site: Site, upgrade: Upgrade) -> Marker:
-    return infrastructure.write_marker(site, upgrade, upgrade.roles.blue)
+@when(
+    "a marker object is written with blue's credentials, read back by both colours and removed", target_fixture="marker"
+)
+def marker_read_back(site: Site, upgrade: Upgrade) -> MarkerRead:
+    return infrastructure.read_marker_back(site, upgrade)
 
 
 @then("green's credentials read the same bytes")
-def green_reads_marker(site: Site, upgrade: Upgrade, marker: Marker) -> None:
+def green_reads_marker(marker: MarkerRead) -> None:
     expect(
-        infrastructure.read_marker(site, upgrade.roles.green, marker) == marker.content,
+        marker.by_green == marker.written,
         "green's credentials read other bytes than blue's wrote",
-        seen=f"object scratch/{marker.name} differs",
+        seen=f"object {marker.key} differs",
         do="give green blue's object store in its values",
         code="store-not-shared",
     )
 
 
 @then("blue's service reads the same bytes")
-def blue_reads_marker(site: Site, upgrade: Upgrade, marker: Marker) -> None:
-    blue = upgrade.roles.blue
-    same = infrastructure.read_marker_through_service(site, blue, marker) == marker.content
-    infrastructure.remove_marker(site, blue, marker)
+def blue_reads_marker(marker: MarkerRead) -> None:
     expect(
-        same,
+        marker.by_blue_service == marker.written,
         "blue's service reads other bytes than blue's credentials wrote",
-        seen=f"object scratch/{marker.name} differs",
+        seen=f"object {marker.key} differs",
         do="compare [store] of the target with blue's configuration",
         code="store-not-shared",
     )

@@ -60,6 +60,11 @@ def no_request_failed(load: LoadRunner) -> None:
     traffic.require_no_failures(load)
 
 
+@then("every acknowledged write is there exactly once")
+def writes_there(site: Site, load: LoadRunner) -> None:
+    traffic.require_markers(site, load)
+
+
 @then(parsers.parse("every gate of the policy passes at {percent:d} percent"))
 def gates_pass(bake: Bake, percent: int) -> None:
     expect(bake.percent == percent, "another weight was baked", seen=f"{bake.percent} percent", code="wrong-weight")

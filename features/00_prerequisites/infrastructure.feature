@@ -24,7 +24,7 @@ Feature: The site has what a blue/green upgrade needs
 
   @clause_P_4
   Scenario: Both colours use one object store
-    When a marker object is written with blue's credentials
+    When a marker object is written with blue's credentials, read back by both colours and removed
     Then green's credentials read the same bytes
     And blue's service reads the same bytes
 

@@ -20,5 +20,6 @@ Feature: Environment assessment
     Guide 1.1, deviation F.8: later items are accounted for from a watermark.
     When the harness takes its own snapshot of all evidence and the platform verifies it
     Then every item's content has the digest that the database declares
+    And the evidence tree and the transparency log are what the harness recomputes from them
     And the harness and the platform agree item by item
     And the snapshot is sealed as this upgrade's baseline

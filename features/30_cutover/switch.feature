@@ -12,5 +12,6 @@ Feature: The public route names green
     When the public route is switched to green and baked for the policy's time
     Then every sampled request is served by green
     And no request has failed
+    And every acknowledged write is there exactly once
     And every gate of the policy passes at 100 percent
     And no canary is left beside the public route

@@ -16,4 +16,4 @@ Feature: Documents and archive
   Scenario: The upgrade's artifacts are archived
     When the artifacts of the record are archived in the store
     Then every artifact read back from the archive has the digest it had
-    And the archive says whether it is locked against deletion
+    And every artifact is kept for the policy's retention or the record says that the archive has no lock

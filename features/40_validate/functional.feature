@@ -10,12 +10,13 @@ Feature: Functional validation
     When the platform runs its integration tests
     Then at least one integration test ran and none failed
     And the harness's own round trip through the public host succeeds
+    And every acknowledged write is there exactly once
 
   @clause_4_2b
   Scenario: A dry run of a scan works and writes nothing
     When the platform scans the target's test image as a dry run
-    Then the scan reports its findings
-    And neither database nor store holds anything of that image
+    Then the scan answers for that image as a dry run with its components
+    And neither a scan nor evidence of that image was added to the database
 
   @clause_4_2c
   Scenario: Attestations are verified and a forged one is rejected

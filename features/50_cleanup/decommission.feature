@@ -17,7 +17,7 @@ Feature: Blue is decommissioned
 
   @clause_5_2b
   Scenario: Blue's namespace is cleaned up without cutting the route
-    When blue's namespace is examined for what still routes, stores or holds secrets in use
-    Then the namespace is deleted only if nothing in it is in use
+    When blue's namespace is deleted unless something in it is in use
+    Then the namespace is there exactly if something in it is in use
     And none of blue's workloads is left
     And every sampled request is served by green

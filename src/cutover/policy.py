@@ -112,6 +112,8 @@ class Limits:
     ready_s: float
     backup_max_age_s: float
     rollback_s: float
+    archive_retention_days: float
+    """How long an archived artifact may not be removed, where the archive has a lock; a year unless stated (4.3c)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +196,7 @@ def _parse(path: Path) -> Policy:
             attestation_success=AttestationGate(**gates["attestation_success"]),
         ),
         load=Load(**{"max_failed": 0, **load}),
-        limits=Limits(**content["limits"]),
+        limits=Limits(**{"archive_retention_days": 365, **content["limits"]}),
         observation=Observation(**{"in_run": False, **observation}),
     )
     weights = policy.traffic.weights

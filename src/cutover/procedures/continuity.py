@@ -7,6 +7,7 @@ its watermark; a disagreement with the platform is a failure of its own, whichev
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ class Taken:
 
     snapshot: Snapshot
     platform: Mapping[str, Any]
+    guarantees: tuple[Guarantee, ...]
+    """What tree and log say of the snapshot by itself, before the upgrade."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,18 @@ class Continuity:
 
 
 def take_baseline(site: Site, upgrade: Upgrade) -> Taken:
-    """Take the first snapshot, and let the platform verify all evidence (1.1c)."""
+    """Take the first snapshot, verify tree and log over it alone, and let the platform verify all evidence (1.1c)."""
     taken = _take(site, upgrade, BEFORE)
+    root = trust.load(upgrade.target.evidence.trust_root)
+    guarantees = (
+        verify.tree(taken, taken, trust=root, source=site.database),
+        verify.log(taken, taken, trust=root, source=site.log),
+    )
+    for found in guarantees:
+        _keep(upgrade, found, f"before-{found.clause}.json")
     report = upgrade.path(*BASELINE_REPORT.split("/"))
     answer = site.stella.call("evidence", "verify-all", "--output", str(report), check=False)
-    return Taken(snapshot=taken, platform=answer)
+    return Taken(snapshot=taken, platform=answer, guarantees=guarantees)
 
 
 def _take(site: Site, upgrade: Upgrade, name: str) -> Snapshot:
@@ -70,14 +80,17 @@ def _take(site: Site, upgrade: Upgrade, name: str) -> Snapshot:
         )
 
     with upgrade.journal.action("snapshot", folder=name) as done:
-        # The rows are read from one moment; the log is asked afterwards, so that it covers every row.
+        # The first row fixes the moment that all rows are read from; the log is asked after it, so that it covers them.
+        rows = iter(site.database.evidence_rows())
+        first = list(itertools.islice(rows, 1))
+        checkpoint = site.log.checkpoint()
         manifest = snapshot.take(
-            site.database.evidence_rows(),
+            itertools.chain(first, rows),
             site.contents,
             folder,
             watermark=upgrade.clock.now(),
             trust=trust.load(upgrade.target.evidence.trust_root),
-            checkpoint=site.log.checkpoint(),
+            checkpoint=checkpoint,
             progress=progress,
         )
         done(items=manifest.items, digest=manifest.digest, findings=manifest.findings_total)
@@ -100,11 +113,18 @@ def require_intact(taken: Taken) -> None:
     )
 
 
+def require_bound(taken: Taken) -> None:
+    """Demand that tree and log were whole before anything began, over every item of the snapshot (1.1c)."""
+    for found in taken.guarantees:
+        require_guarantee(found)
+
+
 def require_agreement(upgrade: Upgrade, taken: Taken) -> None:
     """Demand that the platform's report and our snapshot agree item by item (1.1c)."""
     report = json.loads((upgrade.folder / BASELINE_REPORT).read_bytes())
+    refused = {finding.item for found in taken.guarantees for finding in found.findings}
     _require_none(
-        _refusing(lambda: agreement.compare(taken.snapshot, report)),
+        _refusing(lambda: agreement.compare(taken.snapshot, report, refused=refused)),
         "the harness and the platform disagree on the evidence",
     )
     expect(
@@ -296,7 +316,13 @@ def guarantee(site: Site, upgrade: Upgrade, clause: str) -> Guarantee:
             found = verify.attestations(before, after, trust=root)
         case _:
             found = verify.log(before, after, trust=root, source=site.log)
-    upgrade.path("evidence", f"{clause}.json").write_text(
+    _keep(upgrade, found, f"{clause}.json")
+    return found
+
+
+def _keep(upgrade: Upgrade, found: Guarantee, name: str) -> None:
+    """Put what was verified into the record, and its totals into the journal."""
+    upgrade.path("evidence", name).write_text(
         json.dumps(
             {
                 "clause": found.clause,
@@ -309,7 +335,6 @@ def guarantee(site: Site, upgrade: Upgrade, clause: str) -> Guarantee:
         )
     )
     upgrade.journal.write("observation", what=found.title, checked=found.checked, findings=found.findings_total)
-    return found
 
 
 def require_guarantee(found: Guarantee) -> None:

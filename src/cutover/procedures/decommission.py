@@ -200,7 +200,7 @@ def uninstall_blue(site: Site, upgrade: Upgrade) -> str:
 def clean_namespace(site: Site, upgrade: Upgrade) -> NamespaceUse:
     """Delete blue's namespace, unless something in it is still in use (5.2b, F.12)."""
     namespace = upgrade.roles.blue.namespace
-    in_use = site.cluster.in_use(namespace)
+    in_use = site.cluster.in_use(namespace, release=upgrade.roles.blue.release)
     if in_use:
         upgrade.deviation(
             "F.12",

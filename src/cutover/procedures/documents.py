@@ -18,14 +18,11 @@ from cutover.procedures.backups import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
-
-
-RETENTION = timedelta(days=365)
-"""How long an archived artifact may not be removed, where the archive has a lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +45,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archived:
-    """What was put into the archive: name in the record to `sha256` read back from there."""
+    """What was put into the archive, by name in the record."""
 
     expected: Mapping[str, str]
+    """The sha256 of the file, as hex digits."""
     read_back: Mapping[str, str]
+    """The sha256 of what the archive gave back."""
+    retained_until: Mapping[str, datetime | None]
+    """Until when the archive says that nobody may remove it; None where it says nothing."""
+    retain_until: datetime
+    """The least that the policy demands where the archive has a lock."""
     locked: bool
     lock_detail: str
 
@@ -144,15 +147,35 @@ def archive(site: Site, upgrade: Upgrade) -> Archived:
     """Put every artifact into the store's archive and read each back (4.3c)."""
     folder = upgrade.folder / "artifacts"
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    retain = timedelta(days=upgrade.policy.limits.archive_retention_days)
+    retain_until = upgrade.clock.now() + retain
     expected: dict[str, str] = {}
     read_back: dict[str, str] = {}
+    retained_until: dict[str, datetime | None] = {}
     with upgrade.journal.action("archive artifacts", files=len(files)) as done:
-        for path, archived in site.store.archive_all(
-            files, relative_to=upgrade.folder, prefix=f"upgrades/{upgrade.id}", retain=RETENTION
+        for path, kept in site.store.archive_all(
+            files, relative_to=upgrade.folder, prefix=f"upgrades/{upgrade.id}", retain=retain
         ):
             name = str(path.relative_to(upgrade.folder))
             expected[name] = sha256_file(path)
-            read_back[name] = archived
+            read_back[name] = kept.sha256.removeprefix("sha256:")
+            retained_until[name] = kept.retained_until
         lock = site.store.archive_lock()
         done(files=len(files), locked=lock.locked)
-    return Archived(expected=expected, read_back=read_back, locked=lock.locked, lock_detail=lock.detail)
+    upgrade.journal.write(
+        "observation", what="archive lock", locked=lock.locked, detail=lock.detail, retention_days=retain.days
+    )
+    return Archived(
+        expected=expected,
+        read_back=read_back,
+        retained_until=retained_until,
+        retain_until=retain_until,
+        locked=lock.locked,
+        lock_detail=lock.detail,
+    )
+
+
+def not_retained(archived: Archived) -> list[str]:
+    """Name the artifacts that a locked archive keeps for less than the policy's retention; to the second."""
+    least = archived.retain_until - timedelta(seconds=1)
+    return [name for name, until in archived.retained_until.items() if until is None or until < least]

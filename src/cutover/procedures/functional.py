@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import secrets
 import tarfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cutover.errors import CouldNotMeasure, TargetInvalid
-from cutover.evidence import dsse
+from cutover.evidence import dsse, snapshot
 from cutover.evidence import trust as trust_roots
 from cutover.evidence.errors import EvidenceError
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from cutover.runbook.upgrade import Upgrade
@@ -26,14 +29,26 @@ ATTESTATION = "attestation.dsse.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTraces:
+    """What the database holds of one image; other images' scans, which the load makes, do not count."""
+
+    scans: int
+    evidence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """A dry run of a scan, and what it left behind."""
 
     image: str
+    """The image that was asked for."""
+    answered_image: str
+    components: int
     findings: int
     is_dry: bool
-    scans_before: int
-    scans_after: int
+    """The platform says so: it queued no scan and wrote no item."""
+    before: ImageTraces
+    after: ImageTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +83,23 @@ def round_trip(site: Site, upgrade: Upgrade) -> None:
 
 
 def scan_dry(site: Site, upgrade: Upgrade) -> DryRun:
-    """Scan the target's test image as a dry run, counting that image's scans before and after (4.2b)."""
+    """Scan the target's test image as a dry run, counting that image's scans and evidence before and after (4.2b)."""
     image = upgrade.target.fixtures.scan_image
-    before = site.database.scans_of_image(image)
+    before = _traces(site, image)
     answer = site.stella.call("scan", "--image", image, "--dry-run", namespace=upgrade.roles.green.namespace)
     return DryRun(
         image=image,
-        findings=int(answer["findings"]) if isinstance(answer["findings"], int) else len(answer["findings"]),
-        is_dry=bool(answer["dry_run"]) and answer["written"] == 0,
-        scans_before=before,
-        scans_after=site.database.scans_of_image(image),
+        answered_image=str(answer["image"]),
+        components=int(answer["components"]),
+        findings=sum(answer["findings"].values()),
+        is_dry=answer["dry_run"] is True and answer["written"] == 0 and answer["scan_id"] is None,
+        before=before,
+        after=_traces(site, image),
     )
+
+
+def _traces(site: Site, image: str) -> ImageTraces:
+    return ImageTraces(scans=site.database.scans_of_image(image), evidence=site.database.evidence_of_image(image))
 
 
 def verify_bundle(site: Site, upgrade: Upgrade) -> BundleVerdicts:
@@ -114,25 +135,63 @@ def verify_bundle(site: Site, upgrade: Upgrade) -> BundleVerdicts:
 
 def _harness_accepts(bundle: bytes, trust_root: Path, reasons: list[str]) -> bool:
     trust = trust_roots.load(trust_root)
+    contents = _contents(bundle)
     try:
-        dsse.verify(_attestation(bundle), trust.attestation_keys)
+        verified = snapshot.verify_attestation(
+            contents[ATTESTATION], dsse.KeyRing(trust.attestation_keys), item="the test bundle"
+        )
     except EvidenceError as error:
         reasons.append(f"{error.code}: {error}")
         return False
-    return True
+    differing = _not_attested(contents, verified.payload)
+    reasons.extend(differing)
+    return not differing
+
+
+def _not_attested(contents: Mapping[str, bytes], statement: bytes) -> list[str]:
+    """Compare a bundle's files with the subjects of its signed in-toto statement, both ways; say what differs.
+
+    Source: in-toto Attestation Framework, Statement v1: `subject`, each with a name and a DigestSet.
+    """
+    try:
+        attested = {str(one["name"]): str(one["digest"]["sha256"]) for one in json.loads(statement)["subject"]}
+    except (ValueError, TypeError, KeyError):
+        return ["the attestation names no subjects with their sha256"]
+    found = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items() if name != ATTESTATION}
+    return [
+        f"{name}: attested {attested.get(name, 'nothing')}, in the bundle {found.get(name, 'nothing')}"
+        for name in sorted(attested.keys() | found.keys())
+        if attested.get(name) != found.get(name)
+    ] or ([] if attested else ["the attestation names no subjects"])
 
 
 def _attestation(bundle: bytes) -> bytes:
+    return _contents(bundle)[ATTESTATION]
+
+
+def _contents(bundle: bytes) -> dict[str, bytes]:
+    """Return the files of a bundle by name; an attestation is among them."""
     try:
         with tarfile.open(fileobj=io.BytesIO(bundle), mode="r:gz") as archive:
-            return (archive.extractfile(ATTESTATION) or io.BytesIO()).read()
-    except (KeyError, tarfile.TarError, OSError, EOFError) as error:
-        raise CouldNotMeasure(
-            "the test bundle holds no attestation",
-            code="bundle-unreadable",
-            seen=str(error),
-            do="correct [fixtures] attestation_bundle in the target file",
-        ) from error
+            found = {
+                member.name: (archive.extractfile(member) or io.BytesIO()).read()
+                for member in archive.getmembers()
+                if not member.isdir()
+            }
+    except (KeyError, tarfile.TarError, zlib.error, OSError, EOFError) as error:
+        raise _unreadable(str(error)) from error
+    if ATTESTATION not in found:
+        raise _unreadable(f"no {ATTESTATION} among {', '.join(sorted(found)) or 'no files'}")
+    return found
+
+
+def _unreadable(seen: str) -> CouldNotMeasure:
+    return CouldNotMeasure(
+        "the test bundle holds no attestation",
+        code="bundle-unreadable",
+        seen=seen,
+        do="correct [fixtures] attestation_bundle in the target file",
+    )
 
 
 def _tamper(bundle: bytes) -> bytes:

@@ -51,11 +51,13 @@ class CacheIdentities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
-    """A scratch object: its name and the bytes that were written."""
+class MarkerRead:
+    """A scratch object, by now removed: the bytes that were written, and what each path gave back."""
 
-    name: str
-    content: bytes
+    key: str
+    written: bytes
+    by_green: bytes
+    by_blue_service: bytes
 
 
 def require_commands(site: Site) -> None:
@@ -124,27 +126,24 @@ def cache_identities(site: Site, blue: Environment, green: Environment) -> Cache
     )
 
 
-def write_marker(site: Site, upgrade: Upgrade, environment: Environment) -> Marker:
-    """Put a marker object with one colour's credentials (P.4)."""
-    marker = Marker(name=f"cutover-{upgrade.id}-{secrets.token_hex(4)}", content=secrets.token_bytes(64))
-    connections.of(site, environment).store.put(f"scratch/{marker.name}", marker.content)
-    return marker
+def read_marker_back(site: Site, upgrade: Upgrade) -> MarkerRead:
+    """Put a marker object with blue's credentials, read it along both colours' paths, and remove it in any case (P.4).
 
-
-def read_marker(site: Site, environment: Environment, marker: Marker) -> bytes:
-    """Read the marker with another colour's credentials, straight from the store."""
-    return connections.of(site, environment).store.get(f"scratch/{marker.name}")
-
-
-def read_marker_through_service(site: Site, environment: Environment, marker: Marker) -> bytes:
-    """Read the marker through the running service of a colour, by the API server's service proxy."""
-    answer = site.cluster.proxy_get(environment.namespace, environment.service, 80, f"/api/v1/objects/{marker.name}")
-    return answer.body
-
-
-def remove_marker(site: Site, environment: Environment, marker: Marker) -> None:
-    """Remove the marker again."""
-    connections.of(site, environment).store.delete(f"scratch/{marker.name}")
+    Green's credentials read it straight from the store; blue's running service through the API server's proxy.
+    """
+    blue, green = upgrade.roles.blue, upgrade.roles.green
+    name, content = f"cutover-{upgrade.id}-{secrets.token_hex(4)}", secrets.token_bytes(64)
+    key, store = f"scratch/{name}", connections.of(site, blue).store
+    try:
+        store.put(key, content)
+        return MarkerRead(
+            key=key,
+            written=content,
+            by_green=connections.of(site, green).store.get(key),
+            by_blue_service=site.cluster.proxy_get(blue.namespace, blue.service, 80, f"/api/v1/objects/{name}").body,
+        )
+    finally:
+        store.delete(key)
 
 
 def ask_public_host(site: Site, requests: int) -> Served:

@@ -31,6 +31,29 @@ _MANAGED_BY = "app.kubernetes.io/managed-by"
 _STARTUP_GRACE = frozenset({"ContainerCreating", "PodInitializing"})
 _GENERATED_CONFIGMAPS = frozenset({"kube-root-ca.crt"})
 _GENERATED_SECRETS = frozenset({"kubernetes.io/service-account-token"})
+_ABOUT_OTHERS = frozenset(
+    {
+        "ControllerRevision",
+        "Endpoints",
+        "EndpointSlice",
+        "Event",
+        "HorizontalPodAutoscaler",
+        "Lease",
+        "LimitRange",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "PodMetrics",
+        "ResourceQuota",
+        "Role",
+        "RoleBinding",
+    }
+)
+"""Kinds that only say something about other objects of the namespace: alone they neither route, run nor store."""
+_GENERATED = frozenset(
+    {("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "openshift-service-ca.crt"), ("ServiceAccount", "default")}
+)
+"""Objects that the cluster makes in every namespace, by kind and name."""
+_HELM_RELEASE = "helm.sh/release.v1"
 _SERVER_FIELDS = (
     "uid",
     "resourceVersion",
@@ -404,31 +427,34 @@ class Cluster:
         )
         return ProxyAnswer(status=status, headers=headers, body=content)
 
-    def in_use(self, namespace: str) -> tuple[str, ...]:
-        """Name what in a namespace still routes, runs, stores or is a secret in use (5.2b, F.12).
+    def in_use(self, namespace: str, *, release: str = "") -> tuple[str, ...]:
+        """Name every object that deleting a namespace would take from somebody, as `Kind name`, sorted (5.2b, F.12).
 
-        A Service counts when an Ingress of the namespace names it or when it leads elsewhere; a Secret when an Ingress
-        serves its certificate.
+        Every kind that the API server can list is looked at, custom ones too. Left aside is what the cluster makes by
+        itself, what follows its owner or is being deleted, what only speaks of other objects, and Helm's notes about
+        `release`. So a Service counts whoever leads to it, and a Secret whoever reads it.
+        Raises: CouldNotMeasure, also when a part of the API cannot be listed: what was not seen may be in use.
         """
-        ingresses = self.list("Ingress", namespace)
-        named = {
-            str(path["backend"]["service"]["name"])
-            for ingress in ingresses
-            for rule in ingress["spec"].get("rules") or []
-            for path in (rule.get("http") or {}).get("paths") or []
-            if (path.get("backend") or {}).get("service")
-        }
-        certificates = {str(tls.get("secretName")) for ingress in ingresses for tls in ingress["spec"].get("tls") or []}
-        found = [f"Ingress {ingress['metadata']['name']}" for ingress in ingresses]
-        for service in self.list("Service", namespace):
-            name, kind = service["metadata"]["name"], service["spec"].get("type")
-            if name in named or kind in {"ExternalName", "LoadBalancer", "NodePort"}:
-                found.append(f"Service {name}")
-        for kind in ("Deployment", "StatefulSet", "PersistentVolumeClaim"):
-            found += [f"{kind} {item['metadata']['name']}" for item in self.list(kind, namespace)]
-        secrets_here = {str(item["metadata"]["name"]) for item in self.list("Secret", namespace)}
-        found += [f"Secret {name}" for name in sorted(certificates & secrets_here)]
-        return tuple(found)
+        self.guard(namespace)
+        found: set[str] = set()
+        for base, kind, plural in self._namespaced_kinds():
+            if kind in _ABOUT_OTHERS:
+                continue
+            answer = self._json("GET", f"{base}/namespaces/{namespace}/{plural}") or {}
+            found |= {
+                f"{kind} {item['metadata']['name']}"
+                for item in answer.get("items") or []
+                if not _is_generated(kind, item, release)
+            }
+        return tuple(sorted(found))
+
+    def _namespaced_kinds(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the path, kind and plural of every namespaced resource that can be listed, in its preferred version."""
+        groups = (self._json("GET", "/apis") or {}).get("groups") or []
+        for base in ("/api/v1", *(f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups)):
+            for resource in (self._json("GET", base) or {}).get("resources") or []:
+                if resource["namespaced"] and "list" in resource["verbs"] and "/" not in resource["name"]:
+                    yield base, str(resource["kind"]), str(resource["name"])
 
     # -- configuration ---------------------------------------------------------------------------------------------
 
@@ -454,6 +480,19 @@ class Cluster:
                 if any(found.get(key) != manifest.get(key) for key in ("data", "binaryData", "type")):
                     different.append(f"{kind}/{name}")
         return tuple(different)
+
+
+def _is_generated(kind: str, item: Mapping[str, Any], release: str) -> bool:
+    """Whether an object comes and goes by itself: made by the cluster, owned, being deleted, or a note of Helm."""
+    metadata = item["metadata"]
+    is_note = item.get("type") == _HELM_RELEASE and (metadata.get("labels") or {}).get("name") == release != ""
+    return bool(
+        (kind, metadata["name"]) in _GENERATED
+        or metadata.get("ownerReferences")
+        or metadata.get("deletionTimestamp")
+        or (kind == "Secret" and item.get("type") in _GENERATED_SECRETS)
+        or is_note
+    )
 
 
 def guarded(manifest: Mapping[str, Any], *operations: Mapping[str, Any]) -> list[dict[str, Any]]:

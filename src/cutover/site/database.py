@@ -223,6 +223,13 @@ class Database:
         """Count the scans of one image (4.2b: a dry run adds none, whatever else goes on)."""
         return int(self._value("SELECT count(*) FROM scans WHERE image = %s", (image,)))
 
+    def evidence_of_image(self, image: str) -> int:
+        """Count the evidence that scans of one image made (4.2b)."""
+        query: LiteralString = (
+            "SELECT count(*) FROM evidence JOIN scans ON scans.id = evidence.scan_id WHERE image = %s"
+        )
+        return int(self._value(query, (image,)))
+
     # -- evidence --------------------------------------------------------------------------------------------------
 
     def evidence_count(self) -> int:

@@ -32,6 +32,8 @@ _CHUNK_BYTES = 1 << 20
 _ARCHIVERS = 8
 _POOL = 16
 _REGION = "us-east-1"
+_NO_SUCH_FEATURE = ("400 ", "405 ", "501 ")
+"""How stores without object lock answer when they are asked about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +295,10 @@ class Store:
         )
 
     def archive_lock(self) -> ArchiveLock:
-        """Return whether the archive bucket has object lock, and what it said; asked once."""
+        """Return whether the archive bucket has object lock, and what it said; asked once.
+
+        Raises: CouldNotMeasure, when the store cannot say.
+        """
         if self._archive_lock is None:
             self._archive_lock = self._ask_archive_lock()
         return self._archive_lock
@@ -302,8 +307,12 @@ class Store:
         try:
             with self._asking(f"the lock of {self.archive_bucket}") as client:
                 answer = client.get_object_lock_configuration(Bucket=self.archive_bucket)
-        except (CouldNotMeasure, ClauseFailed) as error:
+        except ClauseFailed as error:  # 404: the bucket has no such configuration
             return ArchiveLock(locked=False, detail=f"no object lock ({error.seen})")
+        except CouldNotMeasure as error:
+            if not error.seen.startswith(_NO_SUCH_FEATURE):
+                raise
+            return ArchiveLock(locked=False, detail=f"the store has no object lock ({error.seen})")
         settings = answer.get("ObjectLockConfiguration", {})
         locked = settings.get("ObjectLockEnabled") == "Enabled"
         rule = settings.get("Rule", {}).get("DefaultRetention", {})
@@ -312,15 +321,15 @@ class Store:
 
     def archive_all(
         self, files: Iterable[Path], *, relative_to: Path, prefix: str, retain: timedelta | None = None
-    ) -> Iterator[tuple[Path, str]]:
-        """Archive files under `prefix/` and their path relative to a folder; yield each with the sha256 read back.
+    ) -> Iterator[tuple[Path, Archived]]:
+        """Archive files under `prefix/` and their path relative to a folder; yield each with what was read back.
 
-        Several at a time, in the order given. The digest is 64 hex digits. Raises: as `archive`.
+        Several at a time, in the order given. Raises: as `archive`.
         """
 
-        def keep(path: Path) -> tuple[Path, str]:
-            kept = self.archive(f"{prefix}/{path.relative_to(relative_to)}", path.read_bytes(), retain=retain)
-            return path, kept.sha256.removeprefix("sha256:")
+        def keep(path: Path) -> tuple[Path, Archived]:
+            key = f"{prefix}/{path.relative_to(relative_to)}"
+            return path, self.archive(key, path.read_bytes(), retain=retain)
 
         with ThreadPoolExecutor(_ARCHIVERS, thread_name_prefix="archive") as pool:
             yield from pool.map(keep, files)

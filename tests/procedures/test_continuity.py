@@ -1,0 +1,114 @@
+"""The baseline: corruption from before the upgrade is refused before anything starts (1.1c)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cutover.errors import ClauseFailed
+from cutover.procedures import continuity
+from tests.evidence.world import World, item, trust_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cutover.evidence.sources import EvidenceRow
+    from cutover.runbook.upgrade import Upgrade
+
+
+class Site:
+    """A world as the drivers show it, with a platform that believes its rows but for the items in `refused`."""
+
+    def __init__(self, world: World, *refused: str) -> None:
+        self.world, self.refused, self.asked = world, refused, list[str]()
+        self.contents = world
+        self.database: Any = SimpleNamespace(
+            evidence_count=lambda: len(world.rows),
+            evidence_rows=self._rows,
+            schemas=world.schemas,
+            leaves=world.leaves,
+            roots=world.roots,
+            cross_references=world.cross_references,
+        )
+        self.log: Any = SimpleNamespace(checkpoint=self._checkpoint, entries=world.entries)
+        self.stella: Any = SimpleNamespace(call=self._verify_all)
+
+    def _rows(self) -> Iterator[EvidenceRow]:
+        self.asked.append("rows")
+        yield from self.world.rows
+
+    def _checkpoint(self) -> str | None:
+        self.asked.append("checkpoint")
+        return self.world.checkpoint()
+
+    def _verify_all(self, *argv: str, check: bool) -> dict[str, object]:
+        assert not check
+        results = [{"id": row.id, "sha256": row.sha256, "ok": row.id not in self.refused} for row in self.world.rows]
+        size = len(results)
+        report = {"items": size, "size": size, "schema_version": 1, "root": self.world.root(1, size).hex()}
+        Path(argv[-1]).write_text(json.dumps(report | {"results": results}), encoding="utf-8")
+        return {"ok": not self.refused, "failures": list(self.refused)}
+
+
+@pytest.fixture
+def upgrade(upgrade: Upgrade, tmp_path: Path) -> Upgrade:
+    path = tmp_path / "trust.json"
+    path.write_bytes(trust_file())
+    upgrade.target = dataclasses.replace(
+        upgrade.target, evidence=dataclasses.replace(upgrade.target.evidence, trust_root=path)
+    )
+    return upgrade
+
+
+def take(upgrade: Upgrade, world: World, *refused: str) -> continuity.Taken:
+    site: Any = Site(world, *refused)
+    return continuity.take_baseline(site, upgrade)
+
+
+def test_a_whole_site_has_a_baseline(upgrade: Upgrade) -> None:
+    taken = take(upgrade, World.of(2))
+    continuity.require_intact(taken)
+    continuity.require_bound(taken)
+    continuity.require_agreement(upgrade, taken)
+    assert [found.clause for found in taken.guarantees] == ["E.3", "E.5"]
+    for name in ("before-E.3.json", "before-E.5.json"):
+        assert json.loads((upgrade.folder / "evidence" / name).read_text(encoding="utf-8"))["checked"] > 0
+
+
+def test_the_log_is_asked_after_the_rows_moment_is_fixed(upgrade: Upgrade) -> None:
+    site: Any = Site(World.of(1))
+    continuity.take_baseline(site, upgrade)
+    assert site.asked[:2] == ["rows", "checkpoint"]
+
+
+def test_a_tree_that_was_broken_before_is_refused(upgrade: Upgrade) -> None:
+    world = World.of(2)
+    world.stored_leaves[1][3] = replace(world.stored_leaves[1][3], leaf_hash=bytes(32))
+    taken = take(upgrade, world, item(3))
+    continuity.require_intact(taken)
+    with pytest.raises(ClauseFailed) as caught:
+        continuity.require_bound(taken)
+    assert caught.value.code == "leaf-changed"
+    assert item(3) in caught.value.seen
+
+
+def test_a_log_that_was_broken_before_is_refused(upgrade: Upgrade) -> None:
+    world = World.of(2)
+    world.log_entries[5] = replace(world.log_entries[5], data=b"{}")
+    with pytest.raises(ClauseFailed) as caught:
+        continuity.require_bound(take(upgrade, world))
+    assert caught.value.code == "log-entry-changed"
+
+
+def test_the_platform_is_held_to_what_tree_and_log_refuse(upgrade: Upgrade) -> None:
+    world = World.of(2)
+    world.stored_leaves[1][3] = replace(world.stored_leaves[1][3], leaf_hash=bytes(32))
+    with pytest.raises(ClauseFailed) as caught:
+        continuity.require_agreement(upgrade, take(upgrade, world))
+    assert caught.value.code == "agreement-verdict"
