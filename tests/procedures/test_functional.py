@@ -83,7 +83,9 @@ def test_a_bundle_without_attestation_was_not_measured(content: bytes) -> None:
     assert caught.value.code == "bundle-unreadable"
 
 
-def dry_run(upgrade: Upgrade, *, added: tuple[int, int] = (0, 0), **changed: Any) -> functional.DryRun:
+def dry_run(
+    upgrade: Upgrade, *, added: tuple[int, int] = (0, 0), changed: dict[str, object] | None = None
+) -> functional.DryRun:
     """Make a dry run on a platform that answers, and writes, as the test says."""
     counts = {"scans": 3, "evidence": 12}
     answer = {
@@ -94,7 +96,7 @@ def dry_run(upgrade: Upgrade, *, added: tuple[int, int] = (0, 0), **changed: Any
         "components": 9,
         "findings": {"critical": 0, "high": 1, "medium": 2, "low": 3},
         "written": 0,
-    } | changed
+    } | (changed or {})
 
     def call(*_: str, **__: str) -> dict[str, object]:
         counts["scans"] += added[0]
@@ -120,9 +122,9 @@ def test_a_dry_run_answers_and_writes_nothing(upgrade: Upgrade) -> None:
 @pytest.mark.parametrize(
     "changed", [{"dry_run": False}, {"written": 1}, {"scan_id": "s-1"}, {"image": "other:1"}, {"components": 0}]
 )
-def test_a_scan_that_was_none_of_that_image_is_refused(upgrade: Upgrade, changed: dict[str, Any]) -> None:
+def test_a_scan_that_was_none_of_that_image_is_refused(upgrade: Upgrade, changed: dict[str, object]) -> None:
     with pytest.raises(ClauseFailed) as caught:
-        steps.scan_answers(dry_run(upgrade, **changed))
+        steps.scan_answers(dry_run(upgrade, changed=changed))
     assert caught.value.code == "dry-run-failed"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,8 +53,10 @@ class ListedCluster(Cluster):
 
 
 def item(name: str, *, of_type: str = "", **metadata: object) -> Manifest:
-    found: Manifest = {"metadata": {"name": name, **metadata}}
-    return found | {"type": of_type} if of_type else found
+    found: dict[str, Any] = {"metadata": {"name": name, **metadata}}
+    if of_type:
+        found["type"] = of_type
+    return found
 
 
 OWNED = [{"kind": "Deployment", "name": "d"}]
