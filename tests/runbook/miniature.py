@@ -115,6 +115,8 @@ def performed(upgrade, clause):
             raise ClauseFailed("it is broken", seen="a crack", do="mend it", secret="s3cret-value")
         case "leak":
             raise RuntimeError("password s3cret-value")
+        case "plant":
+            upgrade.path("artifacts", "canary.json").write_text(DO["planted"], "utf-8")
         case "error":
             raise CouldNotMeasure("nobody answered")
         case "refuse":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,16 @@ def test_no_file_of_the_record_holds_a_secret(miniature: Miniature, how: str) ->
     files = [path for path in ran.folder.rglob("*") if path.is_file()]
     assert any("[redacted]" in path.read_text("utf-8") for path in files)
     assert [path for path in files if b"s3cret-value" in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("planted", ["password s3cret-value", base64.b64encode(b"stella:s3cret-value").decode()])
+def test_a_secret_in_the_record_spoils_the_run_and_is_not_repeated(miniature: Miniature, planted: str) -> None:
+    ran = miniature.run(do={"3.2": "plant", "planted": planted})
+    assert ran.code == 3, ran.out + ran.err
+    assert ran.verdict["result"] == "ERROR"
+    assert ran.verdict["reasons"][0].endswith("store.access_key in artifacts/canary.json")
+    assert "SECRET IN THE RECORD: store.access_key in " in ran.err
+    assert "s3cret-value" not in ran.out + ran.err + json.dumps(ran.journal)
 
 
 @pytest.mark.parametrize(
