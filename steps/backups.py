@@ -21,8 +21,8 @@ def database_dumped(site: Site, upgrade: Upgrade) -> DatabaseBackup:
 
 
 @then("the archive restores into a scratch database", target_fixture="restored")
-def archive_restores(site: Site, database_backup: DatabaseBackup) -> object:
-    return backups.restored_tables(site, database_backup)
+def archive_restores(site: Site, upgrade: Upgrade, database_backup: DatabaseBackup) -> object:
+    return backups.restored_tables(site, upgrade, database_backup)
 
 
 @then("row counts and checksums equal those taken in the snapshot")
@@ -36,6 +36,11 @@ def tables_equal(database_backup: DatabaseBackup, restored: dict[str, object]) -
         do="do not go on: there is nothing to go back to",
         code="restore-differs",
     )
+
+
+@then("the copy in the record is encrypted and decrypts to that archive")
+def dump_encrypted(upgrade: Upgrade, database_backup: DatabaseBackup) -> None:
+    backups.require_dump_encrypted(upgrade, database_backup)
 
 
 @when("the platform exports all evidence bundles", target_fixture="export")

@@ -4,9 +4,11 @@ Feature: Backups that restore
 
   @clause_1_2a
   Scenario: The database is backed up
+    Guide 1.2, deviation F.10: restored beside the live database, never over it.
     When the database is dumped at one snapshot
     Then the archive restores into a scratch database
     And row counts and checksums equal those taken in the snapshot
+    And the copy in the record is encrypted and decrypts to that archive
 
   @clause_1_2b
   Scenario: The evidence bundles are exported

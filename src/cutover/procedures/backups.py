@@ -1,8 +1,8 @@
 """Backups that are proven by restoring them (1.2a to 1.2d, 1.3d, F.11).
 
 Invariants: a backup counts only after its restored copy was compared with the original; a Secret never reaches the
-disk in plain text; what a
-proof creates (scratch database, scratch namespace) it removes, whether it succeeds or not.
+disk in plain text, and the database's archive never reaches the record in it; what a proof creates (scratch database,
+scratch namespace) it removes, whether it succeeds or not.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import stat
+import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyrage
 import yaml
 
+from cutover.clock import parse_rfc3339, rfc3339
 from cutover.errors import CouldNotMeasure, Refused, TargetInvalid
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path, PurePath
+    from pathlib import PurePath
 
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 DUMP_TIMEOUT_S = 3600.0
 KINDS = ("database", "evidence", "configuration", "secrets")
+_AGE_HEAD = b"age-encryption.org/v1"
+_PRIVATE = 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +41,13 @@ class DatabaseBackup:
     """A dump, and the state of every table inside the very snapshot that it was made from."""
 
     path: Path
+    """In the record, encrypted."""
     on_host: PurePath
-    """The same archive on the operator host."""
+    """The archive itself, in a private folder of the operator host, until its restore is proven."""
     size_bytes: int
+    """Of the archive itself."""
     sha256: str
+    """Of the archive itself, hexadecimal."""
     duration_s: float
     tables: Mapping[str, TableFingerprint]
 
@@ -65,31 +72,124 @@ class ObjectsBackup:
 def dump_database(site: Site, upgrade: Upgrade) -> DatabaseBackup:
     """Dump the database at an exported snapshot, and take every table's row count and checksum inside it (1.2a).
 
-    The database is live: without one snapshot for both, the comparison would prove nothing.
+    The database is live: without one snapshot for both, the comparison would prove nothing. The record gets the
+    archive encrypted to the target's recipient, mode 0600.
+
+    Raises:
+        TargetInvalid: the recipient is not an age recipient.
     """
-    path = upgrade.path("artifacts", "backups", "stellaops.dump")
+    recipient = _recipient(upgrade)
+    path = upgrade.path("artifacts", "backups", "stellaops.dump.age")
     with site.database.snapshot() as snapshot:
         tables = snapshot.fingerprints()
         on_host = site.operator.temp / "stellaops.dump"
         result = site.database.dump(site.operator, on_host, snapshot=snapshot, timeout_s=DUMP_TIMEOUT_S)
-        site.operator.fetch_to(on_host, path, timeout_s=DUMP_TIMEOUT_S)
-    backup = DatabaseBackup(
-        path=path,
-        on_host=on_host,
-        size_bytes=path.stat().st_size,
-        sha256=sha256_file(path),
-        duration_s=result.duration_s,
-        tables=tables,
+    with tempfile.TemporaryDirectory(prefix="cutover-") as private:
+        archive = site.operator.fetch_to(on_host, Path(private, "archive"), timeout_s=DUMP_TIMEOUT_S)
+        path.touch(mode=_PRIVATE)
+        pyrage.encrypt_file(str(archive), str(path), [recipient])
+        backup = DatabaseBackup(
+            path=path,
+            on_host=on_host,
+            size_bytes=archive.stat().st_size,
+            sha256=sha256_file(archive),
+            duration_s=result.duration_s,
+            tables=tables,
+        )
+    _record(
+        upgrade,
+        "database",
+        path,
+        duration_s=round(backup.duration_s, 3),
+        tables=len(tables),
+        archive_sha256=backup.sha256,
+        archive_bytes=backup.size_bytes,
     )
-    _record(upgrade, "database", path, duration_s=round(backup.duration_s, 3), tables=len(tables))
     return backup
 
 
-def restored_tables(site: Site, backup: DatabaseBackup) -> Mapping[str, TableFingerprint]:
-    """Restore the dump into a scratch database and take the same counts and checksums there (1.2a)."""
-    with site.database.scratch() as scratch:
-        scratch.restore(site.operator, backup.on_host, timeout_s=DUMP_TIMEOUT_S)
-        return scratch.fingerprints()
+def restored_tables(site: Site, upgrade: Upgrade, backup: DatabaseBackup) -> Mapping[str, TableFingerprint]:
+    """Restore the archive into a scratch database and take the same counts and checksums there (1.2a, F.10).
+
+    The plain archive is removed from the operator host afterwards: the encrypted one is the backup.
+    """
+    upgrade.deviation(
+        "F.10",
+        did="restored the archive into a scratch database and compared it",
+        instead_of="pg_restore over the live database",
+        why="it fails on existing objects and would drop evidence made since the backup",
+    )
+    try:
+        with site.database.scratch() as scratch:
+            scratch.restore(site.operator, backup.on_host, timeout_s=DUMP_TIMEOUT_S)
+            return scratch.fingerprints()
+    finally:
+        site.operator.run(["rm", "-f", "--", str(backup.on_host)], quiet=True, check=False)
+
+
+def require_dump_encrypted(upgrade: Upgrade, backup: DatabaseBackup) -> None:
+    """Demand that the record's copy is an age file, mode 0600, and decrypts to the archive that was restored (1.2a).
+
+    Where no identity is at hand the second half is left to its holder, and the journal says so.
+
+    Raises:
+        TargetInvalid: the identity's file cannot be used.
+        ClauseFailed: the copy is not encrypted, or does not decrypt to the archive.
+    """
+    with backup.path.open("rb") as file:
+        head = file.read(len(_AGE_HEAD))
+    mode = stat.S_IMODE(backup.path.stat().st_mode)
+    expect(
+        head == _AGE_HEAD and mode == _PRIVATE,
+        "the backup of the database is not safely encrypted",
+        seen=f"mode {mode:o}; begins with {head!r}",
+        expected=f"mode {_PRIVATE:o}; begins with {_AGE_HEAD!r}",
+        do="delete the file",
+        code="backup-in-plain-text",
+    )
+    identities = _identities(upgrade)
+    if not identities:
+        upgrade.journal.write(
+            "observation",
+            what="the encrypted dump was not decrypted here: [backup] names no age_identity_file",
+            archive_sha256=backup.sha256,
+        )
+        return
+    digest = _Digest()
+    try:
+        with backup.path.open("rb") as file:
+            pyrage.decrypt_io(file, digest, identities)
+        found = digest.hexdigest()
+    except (pyrage.DecryptError, OSError) as error:
+        found = f"it does not decrypt: {error}"
+    expect(
+        found == backup.sha256,
+        "the encrypted copy is not the archive that was restored",
+        seen=found,
+        expected=backup.sha256,
+        do="check that [backup] age_recipient and age_identity_file belong together, and run phase 1 again",
+        code="backup-not-readable",
+    )
+    upgrade.journal.write("observation", what="the encrypted dump decrypts to the archive", archive_sha256=found)
+
+
+class _Digest:
+    """A file-like object that only hashes what is written to it."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        """Take in some bytes."""
+        self._hash.update(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """Do nothing: pyrage asks for it."""
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes so far."""
+        return self._hash.hexdigest()
 
 
 def export_evidence(site: Site, upgrade: Upgrade) -> EvidenceExport:
@@ -115,18 +215,10 @@ def back_up_secrets(site: Site, upgrade: Upgrade) -> ObjectsBackup:
     Raises:
         TargetInvalid: the recipient is not an age recipient.
     """
+    recipient = _recipient(upgrade)
     manifests = site.cluster.secrets(upgrade.roles.blue.namespace)
-    try:
-        recipient = pyrage.x25519.Recipient.from_str(upgrade.target.backup.age_recipient)
-    except pyrage.RecipientError as error:
-        raise TargetInvalid(
-            "the recipient of the encrypted backup is not an age recipient",
-            code="recipient-invalid",
-            seen=upgrade.target.backup.age_recipient,
-            do="make one with age-keygen and put its public part into [backup] age_recipient",
-        ) from error
     path = upgrade.path("artifacts", "backups", "secrets.yaml.age")
-    path.touch(mode=0o600)
+    path.touch(mode=_PRIVATE)
     path.write_bytes(pyrage.encrypt(yaml.safe_dump_all(manifests).encode(), [recipient]))
     upgrade.deviation(
         "F.11",
@@ -151,20 +243,62 @@ def require_secrets_restore(site: Site, upgrade: Upgrade, backup: ObjectsBackup)
     """Decrypt the backup in memory, apply it to a scratch namespace and compare (1.2d).
 
     Raises:
-        CouldNotMeasure: the identity that could decrypt it is not at hand, so the restore cannot be proven here.
+        CouldNotMeasure: the identity that could decrypt it is not at hand, or is another's.
+        TargetInvalid: the identity's file cannot be used.
         ClauseFailed: an object differs.
     """
-    identity_path = upgrade.target.backup.age_identity_file
-    if identity_path is None:
+    identities = _identities(upgrade)
+    if not identities:
         raise CouldNotMeasure(
             "the backup of the Secrets cannot be proven: no identity to decrypt it with",
             code="backup-identity-missing",
             seen="[backup] names no age_identity_file",
             do="name one for the time of the upgrade, on an encrypted disk, or let its holder prove the restore",
         )
-    lines = [line for line in identity_path.read_text().splitlines() if line.startswith("AGE-SECRET-KEY-")]
-    identities = [pyrage.x25519.Identity.from_str(line) for line in lines]
-    _require_same(site, backup, pyrage.decrypt(backup.path.read_bytes(), identities))
+    try:
+        content = pyrage.decrypt(backup.path.read_bytes(), identities)
+    except pyrage.DecryptError as error:
+        raise CouldNotMeasure(
+            "the backup of the Secrets does not decrypt",
+            code="backup-not-readable",
+            seen=str(error),
+            do="check that [backup] age_recipient and age_identity_file belong together",
+        ) from error
+    _require_same(site, backup, content)
+
+
+def _recipient(upgrade: Upgrade) -> pyrage.x25519.Recipient:
+    """Return to whom backups are encrypted. Raises TargetInvalid."""
+    try:
+        return pyrage.x25519.Recipient.from_str(upgrade.target.backup.age_recipient)
+    except pyrage.RecipientError as error:
+        raise TargetInvalid(
+            "the recipient of the encrypted backup is not an age recipient",
+            code="recipient-invalid",
+            seen=upgrade.target.backup.age_recipient,
+            do="make one with age-keygen and put its public part into [backup] age_recipient",
+        ) from error
+
+
+def _identities(upgrade: Upgrade) -> list[pyrage.x25519.Identity]:
+    """Return what the target names to decrypt with; nothing when it names nothing. Raises TargetInvalid."""
+    path = upgrade.target.backup.age_identity_file
+    if path is None:
+        return []
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+        identities = [pyrage.x25519.Identity.from_str(line) for line in lines if line.startswith("AGE-SECRET-KEY-")]
+        problem = "" if identities else "no line begins with AGE-SECRET-KEY-"
+    except (OSError, UnicodeDecodeError, pyrage.IdentityError) as error:
+        identities, problem = [], getattr(error, "strerror", None) or str(error)
+    if problem:
+        raise TargetInvalid(
+            f"the identity that decrypts the backups cannot be read from {path}",
+            code="identity-unreadable",
+            seen=problem,
+            do="put the file that age-keygen wrote there, or leave [backup] age_identity_file out",
+        )
+    return identities
 
 
 def _require_same(site: Site, backup: ObjectsBackup, content: bytes) -> None:
@@ -194,7 +328,7 @@ def require_encrypted(backup: ObjectsBackup) -> None:
         if value.encode() in content or base64.b64decode(value) in content
     ]
     expect(
-        content.startswith(b"age-encryption.org/v1") and mode == 0o600 and not leaked,
+        content.startswith(_AGE_HEAD) and mode == _PRIVATE and not leaked,
         "the backup of the Secrets is not safely encrypted",
         seen=f"mode {mode:o}; found in it: {', '.join(leaked) or 'nothing'}",
         do="delete the file, and change the credentials it may have shown",
@@ -231,7 +365,7 @@ def require_recent(upgrade: Upgrade) -> None:
     bound_s = upgrade.policy.limits.backup_max_age_s
     now = upgrade.clock.now()
     for kind in KINDS:
-        age_s = (now - datetime.fromisoformat(_recall(upgrade, kind)["made"])).total_seconds()
+        age_s = (now - parse_rfc3339(_recall(upgrade, kind)["made"])).total_seconds()
         expect(
             0 <= age_s <= bound_s,
             f"the {kind} backup is too old",
@@ -261,7 +395,7 @@ def _record(upgrade: Upgrade, kind: str, path: Path, **facts: object) -> None:
         f"backup-{kind}",
         path=str(path.relative_to(upgrade.folder)),
         sha256=_digest_at(path),
-        made=datetime.now(UTC).isoformat(),
+        made=rfc3339(upgrade.clock.now()),
         **facts,
     )
 

@@ -1,0 +1,179 @@
+"""The database's archive: encrypted in the record, plain only on the operator's host until its restore is proven."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pyrage
+import pytest
+
+from cutover.clock import rfc3339
+from cutover.errors import ClauseFailed, CouldNotMeasure, TargetInvalid
+from cutover.procedures import backups
+from cutover.procedures.backups import ObjectsBackup
+from cutover.redaction import Redactor
+from cutover.site.operator import Operator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from cutover.runbook.upgrade import Upgrade
+    from cutover.site import Site
+    from cutover.site.operator import CommandResult
+
+ARCHIVE = b"PGDMP rows nobody else may read " * 5000
+
+
+class Database:
+    """What the procedures ask of a database; an archive is a file of the operator's host."""
+
+    def __init__(self) -> None:
+        self.restored = b""
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Database]:
+        yield self
+
+    scratch = snapshot
+
+    def fingerprints(self) -> Mapping[str, str]:
+        return {"evidence": "5 rows"}
+
+    def dump(self, operator: Operator, path: PurePosixPath, **_: object) -> CommandResult:
+        return operator.run(["sh", "-c", 'cat > "$1"', "sh", str(path)], input=ARCHIVE)
+
+    def restore(self, operator: Operator, path: PurePosixPath, **_: object) -> None:
+        self.restored = operator.fetch(path)
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+@pytest.fixture
+def site(upgrade: Upgrade, database: Database) -> Iterator[Site]:
+    folder = upgrade.folder / "artifacts"
+    operator = Operator("local://", redactor=Redactor(), folder=folder, journal=upgrade.journal)
+    yield cast("Site", SimpleNamespace(operator=operator, database=database))
+    operator.close()
+
+
+def _with_backup(upgrade: Upgrade, identity: pyrage.x25519.Identity, file: Path | None) -> None:
+    backup = dataclasses.replace(upgrade.target.backup, age_recipient=str(identity.to_public()), age_identity_file=file)
+    upgrade.target = dataclasses.replace(upgrade.target, backup=backup)
+
+
+@pytest.fixture
+def identity_file(upgrade: Upgrade, tmp_path: Path) -> Path:
+    """Return the file of an identity that the target's recipient belongs to."""
+    identity = pyrage.x25519.Identity.generate()
+    path = tmp_path / "backup.agekey"
+    path.write_text(f"# public key: {identity.to_public()}\n{identity}\n", "utf-8")
+    _with_backup(upgrade, identity, path)
+    return path
+
+
+@pytest.mark.usefixtures("identity_file")
+def test_the_record_holds_the_archive_encrypted_and_nothing_else_of_it(upgrade: Upgrade, site: Site) -> None:
+    backup = backups.dump_database(site, upgrade)
+    assert backup.path == upgrade.folder / "artifacts" / "backups" / "stellaops.dump.age"
+    assert stat.S_IMODE(backup.path.stat().st_mode) == 0o600
+    assert (backup.size_bytes, backup.sha256) == (len(ARCHIVE), hashlib.sha256(ARCHIVE).hexdigest())
+    for path in upgrade.folder.rglob("*"):
+        assert path.is_dir() or ARCHIVE[:32] not in path.read_bytes()
+    facts = upgrade.recall("backup-database")
+    assert facts["archive_sha256"] == backup.sha256
+    assert facts["sha256"] == backups.sha256_file(backup.path)
+    assert facts["made"] == rfc3339(upgrade.clock.now()), "the upgrade's clock, not the machine's"
+    backups.require_dump_encrypted(upgrade, backup)
+    proven = upgrade.journal.last("observation", archive_sha256=backup.sha256)
+    assert proven is not None
+    assert "decrypts to the archive" in proven.data["what"]
+
+
+@pytest.mark.usefixtures("identity_file")
+def test_the_restore_reads_the_archive_and_leaves_none_behind(upgrade: Upgrade, site: Site, database: Database) -> None:
+    backup = backups.dump_database(site, upgrade)
+    assert backups.restored_tables(site, upgrade, backup) == backup.tables
+    assert database.restored == ARCHIVE
+    assert not Path(backup.on_host).exists()
+    deviation = upgrade.journal.last("deviation", id="F.10")
+    assert deviation is not None
+    assert deviation.data["instead_of"] == "pg_restore over the live database"
+
+
+def test_without_an_identity_the_journal_says_what_was_not_proven(upgrade: Upgrade, site: Site) -> None:
+    _with_backup(upgrade, pyrage.x25519.Identity.generate(), None)
+    backups.require_dump_encrypted(upgrade, backups.dump_database(site, upgrade))
+    observed = upgrade.journal.last("observation")
+    assert observed is not None
+    assert "not decrypted here" in observed.data["what"]
+
+
+def test_a_copy_that_is_not_the_archive_is_refused(upgrade: Upgrade, site: Site, identity_file: Path) -> None:
+    backup = backups.dump_database(site, upgrade)
+    other = pyrage.x25519.Identity.generate()
+    mine = pyrage.x25519.Recipient.from_str(upgrade.target.backup.age_recipient)
+    for content, seen in (
+        (pyrage.encrypt(b"another archive", [mine]), hashlib.sha256(b"another archive").hexdigest()),
+        (pyrage.encrypt(ARCHIVE, [other.to_public()]), "does not decrypt"),
+        (backup.path.read_bytes()[:-100], "does not decrypt"),
+    ):
+        backup.path.write_bytes(content)
+        with pytest.raises(ClauseFailed) as caught:
+            backups.require_dump_encrypted(upgrade, backup)
+        assert caught.value.code == "backup-not-readable"
+        assert seen in caught.value.seen
+    backup.path.write_bytes(ARCHIVE)
+    with pytest.raises(ClauseFailed) as caught:
+        backups.require_dump_encrypted(upgrade, backup)
+    assert caught.value.code == "backup-in-plain-text"
+    assert identity_file.exists()
+
+
+@pytest.mark.usefixtures("identity_file")
+def test_a_copy_that_others_can_read_is_refused(upgrade: Upgrade, site: Site) -> None:
+    backup = backups.dump_database(site, upgrade)
+    backup.path.chmod(0o644)
+    with pytest.raises(ClauseFailed, match="not safely encrypted"):
+        backups.require_dump_encrypted(upgrade, backup)
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        (None, "No such file"),
+        ("# nothing\n", "no line begins with AGE-SECRET-KEY-"),
+        ("AGE-SECRET-KEY-1XX\n", "invalid"),
+    ],
+)
+def test_an_identity_that_cannot_be_read_is_wrong_input(
+    upgrade: Upgrade, tmp_path: Path, content: str | None, seen: str
+) -> None:
+    path = tmp_path / "backup.agekey"
+    if content is not None:
+        path.write_text(content, "utf-8")
+    _with_backup(upgrade, pyrage.x25519.Identity.generate(), path)
+    secrets = ObjectsBackup(kind="Secret", path=tmp_path / "unused", manifests=())
+    with pytest.raises(TargetInvalid) as caught:
+        backups.require_secrets_restore(cast("Site", None), upgrade, secrets)
+    assert seen in caught.value.seen
+    assert "age_identity_file" in caught.value.do
+
+
+def test_secrets_for_somebody_else_cannot_be_proven_here(upgrade: Upgrade, tmp_path: Path, identity_file: Path) -> None:
+    path = tmp_path / "secrets.yaml.age"
+    path.write_bytes(pyrage.encrypt(b"a: b", [pyrage.x25519.Identity.generate().to_public()]))
+    secrets = ObjectsBackup(kind="Secret", path=path, manifests=())
+    with pytest.raises(CouldNotMeasure) as caught:
+        backups.require_secrets_restore(cast("Site", None), upgrade, secrets)
+    assert caught.value.code == "backup-not-readable"
+    assert identity_file.exists()
