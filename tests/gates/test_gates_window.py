@@ -63,6 +63,9 @@ def test_a_good_window_is_complete_only_after_it_was_judged(
     _promote(upgrade)
     clock.advance(PHASE_4_S)
     window = _observe(upgrade, site)
+    deviation = upgrade.journal.last("deviation", id="F.14")
+    assert deviation is not None
+    assert "live once, at its end, and judged all 40 s since the cutover" in deviation.data["did"]
     facts = upgrade.recall("observation")
     assert (facts["state"], facts["window_s"]) == ("running", 30)
     with pytest.raises(Refused):

@@ -71,10 +71,12 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
     )
     ended = upgrade.clock.now()
     watched = gates.over_window(upgrade, site, began=began, ended=ended)
+    waited_s = (ended - waited_from).total_seconds()
+    live_for = f"for the last {waited_s:.0f} s, {len(samples)} times" if len(samples) > 1 else "once, at its end"
     upgrade.deviation(
         "F.14",
         did=(
-            f"sampled the gates live for the last {(ended - waited_from).total_seconds():.0f} s, {len(samples)} times, "
+            f"sampled the gates live {live_for}, "
             f"and judged all {(ended - began).total_seconds():.0f} s since the cutover afterwards, every "
             f"{observation.interval_s:g} s, from range queries of Prometheus"
         ),
