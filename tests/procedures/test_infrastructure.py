@@ -41,7 +41,8 @@ def site_of(
     blue = MemoryStore({})
     green = blue if shared else MemoryStore({})
 
-    def of(_site: object, environment: Environment) -> object:
+    def of(_site: object, environment: Environment, *, running: bool = False) -> object:
+        assert running or environment.name != upgrade.roles.blue.name, "blue runs: its values are no answer"
         return SimpleNamespace(store=blue if environment.name == upgrade.roles.blue.name else green)
 
     def proxy_get(_namespace: str, _service: str, _port: int, path: str) -> object:

@@ -113,7 +113,7 @@ def database_identities(site: Site, blue: Environment, green: Environment) -> Id
     once it runs.
     """
     return Identities(
-        blue=connections.of(site, blue).database.identity(),
+        blue=connections.of(site, blue, running=True).database.identity(),
         green=connections.of(site, green).database.identity(),
     )
 
@@ -122,7 +122,9 @@ def cache_identities(site: Site, blue: Environment, green: Environment) -> Cache
     """Ask each colour's cache for its run id (P.3)."""
     cache = connections.of(site, green).cache
     return CacheIdentities(
-        blue=connections.of(site, blue).cache.run_id(), green=cache.run_id(), green_keys=cache.key_count()
+        blue=connections.of(site, blue, running=True).cache.run_id(),
+        green=cache.run_id(),
+        green_keys=cache.key_count(),
     )
 
 
@@ -133,7 +135,7 @@ def read_marker_back(site: Site, upgrade: Upgrade) -> MarkerRead:
     """
     blue, green = upgrade.roles.blue, upgrade.roles.green
     name, content = f"cutover-{upgrade.id}-{secrets.token_hex(4)}", secrets.token_bytes(64)
-    key, store = f"scratch/{name}", connections.of(site, blue).store
+    key, store = f"scratch/{name}", connections.of(site, blue, running=True).store
     try:
         store.put(key, content)
         return MarkerRead(
