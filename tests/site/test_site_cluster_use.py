@@ -47,7 +47,7 @@ class ListedCluster(Cluster):
             wide = {"kind": "Node", "name": "nodes", "namespaced": False, "verbs": ["list"]}
             review = {"kind": "Review", "name": "reviews", "namespaced": True, "verbs": ["create"]}
             return {"resources": [*listed, status, wide, review]}
-        base, _, name = path.rpartition("/namespaces/prod/")
+        base, name = path.split("/namespaces/prod/")
         assert base in kinds
         return {"items": [item for kind, item in self.objects if plural(kind) == name]}
 

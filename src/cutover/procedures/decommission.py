@@ -208,7 +208,9 @@ def clean_namespace(site: Site, upgrade: Upgrade) -> NamespaceUse:
             "F.12",
             did=f"kept namespace {namespace}, which holds {', '.join(in_use)}, and proved blue's workloads gone",
             instead_of="deleting the namespace",
-            why="deleting it would delete the public route itself",
+            why="deleting it would delete the public route itself"
+            if any(one.startswith("Ingress ") for one in in_use)
+            else "deleting it would delete what somebody else still uses",
         )
     else:
         with upgrade.journal.action("delete namespace", namespace=namespace) as done:
