@@ -23,6 +23,7 @@ from pytest_bdd.scenario import scenario_wrapper_template_registry
 
 from cutover import errors
 from cutover.model import CLAUSE_TAG_PREFIX, clause_tag
+from cutover.redaction import Redactor
 from reports import record as records
 from reports import wording
 
@@ -82,7 +83,7 @@ class Collector:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Take what must not be written: texts of errors have not gone through the journal."""
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._redactor = Redactor(secrets)
         self._scenarios: list[_Scenario] = []
         self._current: _Scenario | None = None
 
@@ -138,9 +139,7 @@ class Collector:
             step.stop_ms, step.status, step.error = _now_ms(), status, self._redacted(error)
 
     def _redacted(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "[redacted]")
-        return text
+        return self._redactor.redact(text)
 
     # -- when the record is complete -----------------------------------------------------------------------------------
 
