@@ -236,15 +236,15 @@ def verify_continuity(site: Site, upgrade: Upgrade) -> Continuity:
 def require_balance(continuity: Continuity) -> None:
     """Demand that nothing is missing and nothing changed (4.1a)."""
     balance = continuity.balance
+    named = ", ".join(f"{item.id} ({item.kind}) {item.what}" for item in balance.items[:SHOWN])
     expect(
         balance.missing == 0 and balance.changed == 0 and balance.before > 0,
         "evidence was lost or altered",
-        seen=f"{balance.missing} missing, {balance.changed} changed of {balance.before}: "
-        + ", ".join(f"{item.id} ({item.kind}) {item.what}" for item in balance.items[:SHOWN]),
+        seen=f"{balance.missing} missing, {balance.changed} changed of {balance.before}: {named}",
         guide="4.1",
         do=REINDEX,
         code="evidence-changed",
-        cause_text="the content of evidence differs from the baseline that was taken before the upgrade",
+        cause_text=f"evidence is not what it was when the baseline was taken, before the upgrade: {named}",
     )
 
 
