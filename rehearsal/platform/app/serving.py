@@ -17,6 +17,9 @@ from rehearsal.platform.core.settings import Settings
 
 # Longer than a load balancer keeps an idle connection (Traefik, nginx: 60 to 90 s): the sending side closes first.
 _KEEP_ALIVE_S = 120
+GIVE_UP_S = 1.0
+"""How long cancelled tasks are waited for: a cancellation can get lost where a wait ends at the same moment; the end of
+the loop cancels what is left again."""
 
 
 class _DrainingServer(uvicorn.Server):

@@ -26,7 +26,7 @@ from rehearsal.platform.app.connections import INFLIGHT, QUEUE, Connections, Hea
 from rehearsal.platform.app.log import TransparencyLog
 from rehearsal.platform.app.metrics import CONTENT_TYPE, App, Measured, Metrics, Receive, Scope, Send
 from rehearsal.platform.app.reading import LeavesError
-from rehearsal.platform.app.serving import serve
+from rehearsal.platform.app.serving import GIVE_UP_S, serve
 from rehearsal.platform.core.canonical import timestamp
 from rehearsal.platform.core.faults import Faults
 from rehearsal.platform.core.settings import Settings
@@ -400,7 +400,7 @@ async def _serve(settings: Settings, faults: Faults) -> None:
     finally:
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.wait(background, timeout=GIVE_UP_S)
         await connections.close()
 
 

@@ -23,7 +23,7 @@ from rehearsal.platform.app.evidence import EvidenceTree
 from rehearsal.platform.app.log import TransparencyLog
 from rehearsal.platform.app.metrics import CONTENT_TYPE, Measured, Metrics
 from rehearsal.platform.app.reading import LeavesError
-from rehearsal.platform.app.serving import serve
+from rehearsal.platform.app.serving import GIVE_UP_S, serve
 from rehearsal.platform.app.web import JsonResponse
 from rehearsal.platform.core import keys, leaves, makers
 from rehearsal.platform.core.faults import Faults
@@ -224,9 +224,10 @@ async def _work(settings: Settings, faults: Faults) -> None:
         worker.stopping.set()
         await asyncio.wait(jobs, timeout=settings.drain_timeout_s)
     finally:
-        for task in (*jobs, *watching):
+        tasks = (*jobs, *watching)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*jobs, *watching, return_exceptions=True)
+        await asyncio.wait(tasks, timeout=GIVE_UP_S)
         await connections.close()
 
 
