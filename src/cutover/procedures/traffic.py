@@ -13,6 +13,7 @@ from cutover.procedures import health
 from cutover.procedures.diagnosed import diagnosed
 from cutover.runbook import gates
 from cutover.runbook.checks import expect
+from cutover.site.database import compare_markers
 
 if TYPE_CHECKING:
     from cutover.model import Environment
@@ -137,12 +138,12 @@ def require_gates(bake: Bake) -> None:
 def require_markers(site: Site, load: LoadRunner) -> None:
     """Demand that every write that the public host acknowledged is in the database exactly once (F.8)."""
     run, acknowledged = load.markers()
-    present = site.database.markers(run)
-    missing, doubled = sorted(set(acknowledged) - set(present)), len(present) - len(set(present))
+    check = compare_markers(acknowledged, site.database.markers(run))
     expect(
-        bool(acknowledged) and not missing and not doubled,
+        check.acknowledged > 0 and check.is_exact,
         "acknowledged writes were lost or doubled",
-        seen=f"{len(missing)} of {len(acknowledged)} missing, first {missing[:5]}; {doubled} doubled",
+        seen=f"{len(check.missing)} of {check.acknowledged} missing, first {list(check.missing[:5])}; "
+        f"{len(check.repeated)} doubled",
         do="find them in the record's load/markers.jsonl, and in the log of the colour that acknowledged them",
         code="writes-lost",
     )

@@ -292,10 +292,6 @@ class Database:
         """Return the numbers of the write markers of a run, sorted, repetitions kept."""
         return [row[0] for row in self._rows("SELECT number FROM write_markers WHERE run = %s ORDER BY number", (run,))]
 
-    def check_markers(self, run: str, acknowledged: Iterable[int]) -> MarkerCheck:
-        """Compare the markers whose writing was acknowledged with those that are there."""
-        return compare_markers(acknowledged, self.markers(run))
-
     # -- backup ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
