@@ -93,7 +93,7 @@ def verify(
     """
     given = [verifier_keys] if isinstance(verifier_keys, str | Verifier) else list(verifier_keys)
     known = [key if isinstance(key, Verifier) else Verifier.parse(key) for key in given]
-    text, signatures = _split(note)
+    text, signatures = split(note)
     signers: list[str] = []
     for name, hint, signature in signatures:
         for verifier in known:
@@ -111,14 +111,19 @@ def verify(
         expected = ", ".join(f"{key.name}+{key.key_hash.hex()}" for key in known) or "(no key is known)"
         actual = ", ".join(f"{name}+{hint.hex()}" for name, hint, _ in signatures)
         raise EvidenceError("checkpoint-unsigned", "checkpoint", expected=expected, actual=actual)
-    checkpoint = _read(text, tuple(signers))
+    checkpoint = read(text, tuple(signers))
     if origin is not None and checkpoint.origin != origin:
         raise EvidenceError("checkpoint-origin", "checkpoint", expected=origin, actual=checkpoint.origin)
     return checkpoint
 
 
-def _split(note: bytes | str) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
-    """Return the signed text and (name, key id, signature) a line, in order."""
+def split(note: bytes | str) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
+    """Return a note's signed text and (name, key id, signature) a line, in order; nothing is verified yet.
+
+    Raises:
+        EvidenceError: `checkpoint-malformed`.
+
+    """
     if not isinstance(note, bytes | str):
         raise _refused("a note's text", type(note).__name__)
     try:
@@ -148,8 +153,15 @@ def _split(note: bytes | str) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
     return (body + "\n").encode("utf-8"), signatures
 
 
-def _read(text: bytes, signers: tuple[str, ...]) -> Checkpoint:
-    """Read a verified text. Source: C2SP tlog-checkpoint: origin, decimal size, base64 root, extensions."""
+def read(text: bytes, signers: tuple[str, ...]) -> Checkpoint:
+    """Read the text of a note that `signers` are known to have signed.
+
+    Raises:
+        EvidenceError: `checkpoint-malformed`.
+
+    Source: C2SP tlog-checkpoint: origin, decimal size, base64 root, extensions.
+
+    """
     lines = text.decode("utf-8")[:-1].split("\n")
     if len(lines) < 3 or not all(lines):
         raise _refused("origin, size and root, no empty line", f"{len(lines)} lines")

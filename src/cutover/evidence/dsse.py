@@ -64,7 +64,7 @@ class KeyRing:
         for hint, signature in signatures:
             hinted = [hint] if hint in self._keys else []
             for name in [*hinted, *(name for name in self._keys if name != hint)]:
-                if name not in signed and _is_signature(self._keys[name], signature, message):
+                if name not in signed and is_signature(self._keys[name], signature, message):
                     signed.add(name)
                     break
         if len(signed) < threshold:
@@ -168,7 +168,8 @@ def _parse(envelope: bytes | str | Mapping[str, object], item: str) -> tuple[str
     return payload_type, payload, tuple(signatures)
 
 
-def _is_signature(key: PublicKey, signature: bytes, message: bytes) -> bool:
+def is_signature(key: PublicKey, signature: bytes, message: bytes) -> bool:
+    """Say whether a supported key signed a message; the key decides the algorithm, over SHA-256 where it needs one."""
     if isinstance(key, rsa.RSAPublicKey):
         return _is_rsa_signature(key, signature, message)
     try:
