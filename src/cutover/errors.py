@@ -68,6 +68,10 @@ class CutoverError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with every fact: errors travel from worker processes."""
+        return _restored, (type(self), self.args, self.__dict__)
+
 
 class WrongInput(CutoverError):
     """What the operator gave cannot be used; nothing was done."""
@@ -134,6 +138,12 @@ class Refused(CutoverError):
     default_code = "refused"
     result = Result.FAIL
     exit_code = ExitCode.REFUSED
+
+
+def _restored(kind: type[CutoverError], args: tuple[object, ...], facts: dict[str, object]) -> CutoverError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 def result_of(error: BaseException) -> Result:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_READERS = 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Releases:
     """`[upgrade]`: from which release to which."""
@@ -111,10 +114,16 @@ class PrometheusAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceTrust:
-    """`[evidence]`: the trust root held before the upgrade."""
+class EvidenceSettings:
+    """`[evidence]`: the trust root held before the upgrade, and who reads the evidence."""
 
     trust_root: Path
+    executor: str
+    """`local`: processes of this machine; else the address of a Dask scheduler, as `tcp://HOST:8786`."""
+    workers: int
+    """How many local processes; one a core where nobody says otherwise."""
+    readers: int
+    """How many contents each worker reads at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +172,7 @@ class Target:
     database: DatabaseAccess
     store: StoreAccess
     prometheus: PrometheusAccess
-    evidence: EvidenceTrust
+    evidence: EvidenceSettings
     backup: Backup
     documents: Documents
     fixtures: ValidationInputs
@@ -401,7 +410,12 @@ def _parse(path: Path) -> Target:
             secret_key=store.secret("secret_key"),
         ),
         prometheus=PrometheusAccess(url=content["prometheus"]["url"]),
-        evidence=EvidenceTrust(trust_root=tables["evidence"].path("trust_root")),
+        evidence=EvidenceSettings(
+            trust_root=tables["evidence"].path("trust_root"),
+            executor=content["evidence"].get("executor", "local"),
+            workers=content["evidence"].get("workers", len(os.sched_getaffinity(0))),
+            readers=content["evidence"].get("readers", _READERS),
+        ),
         backup=Backup(
             age_recipient=content["backup"]["age_recipient"],
             age_identity_file=backup.optional_path("age_identity_file"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cutover.evidence import dsse, leaves, snapshot
 from cutover.evidence.errors import EvidenceError
-from cutover.evidence.sources import EvidenceRow
+from cutover.evidence.sources import EvidenceRow, RowList
 from tests.evidence.world import SIGNER, START, TRUST, World, item
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_a_manifest_says_what_was_recomputed(world: World, tmp_path: Path):
     assert manifest.by_kind == {"attestation": 3, "bundle": 3, "oci-manifest": 3, "sbom": 3}
     assert manifest.size_bytes == sum(len(content) for content in world.objects.values())
     assert manifest.roots == {1: world.root(1, 12).hex(), 2: world.root(2, 12).hex()}
-    assert manifest.watermark == snapshot.Watermark(at="2027-04-01T08:00:00.000000Z", last_id=item(11), leaves=12)
+    assert manifest.watermark == snapshot.Watermark(at="2027-04-01T08:00:11.000011Z", last_id=item(11), leaves=12)
     assert manifest.checkpoint is not None
     assert (manifest.checkpoint.size, manifest.findings_total) == (12, 0)
     assert manifest.trust_digest == TRUST.digest
@@ -99,7 +99,7 @@ def test_blobs_that_a_manifest_names_are_read_where_stored(world: World, tmp_pat
     sbom = world.rows[1]
     world.objects["layer"] = world.objects[sbom.object_key] + b"!"
     where = {f"sha256:{sbom.sha256}": "layer", "sha256:absent": "nowhere"}
-    snapshot.take(world.rows, world, tmp_path, watermark=START, trust=TRUST, blob_key=where.get)
+    snapshot.take(RowList(world.rows), world, tmp_path, trust=TRUST, blob_key=where.get)
     assert found(tmp_path) == [("oci-manifest", "size-mismatch", item(0))]
 
 
@@ -114,23 +114,23 @@ def test_leaves_that_overlap_or_leave_gaps_are_findings(world: World, tmp_path: 
 def test_the_checkpoint_is_verified_too(
     note: str | None, expected: list[tuple[str, str, str]], world: World, tmp_path: Path
 ):
-    snapshot.take(world.rows, world, tmp_path, watermark=START, trust=TRUST, checkpoint=note)
+    world.notes = [] if note is None else [note]
+    world.snapshot(tmp_path)
     assert found(tmp_path) == expected
     assert snapshot.load(tmp_path).manifest.checkpoint is None
 
 
 def test_progress_is_told_items_and_bytes(tmp_path: Path):
     seen: list[tuple[int, int]] = []
-    world = World.of(12)
+    world = World.of(36)
     snapshot.take(
-        world.rows,
+        RowList(world.rows),
         world,
         tmp_path,
-        watermark=START,
         trust=TRUST,
         progress=lambda items, size_bytes: seen.append((items, size_bytes)),
     )
-    assert [items for items, _ in seen] == [16, 32, 48]
+    assert [items for items, _ in seen] == [128, 144]
     assert seen == sorted(seen)
 
 
@@ -138,7 +138,7 @@ def test_progress_is_told_items_and_bytes(tmp_path: Path):
 def test_rows_out_of_order_are_refused(order: tuple[int, int], world: World, tmp_path: Path):
     rows = [world.rows[index] for index in order]
     with pytest.raises(EvidenceError) as refused:
-        snapshot.take(rows, world, tmp_path, watermark=START, trust=TRUST)
+        snapshot.take(RowList(rows), world, tmp_path, trust=TRUST)
     assert refused.value.code == "rows-unordered"
 
 
@@ -152,7 +152,7 @@ class Unreachable:
 def test_an_interrupted_pass_is_no_snapshot(world: World, tmp_path: Path):
     """A store that cannot be reached is no finding: nothing was measured, nothing is left to be taken for a result."""
     with pytest.raises(ConnectionError):
-        snapshot.take(world.rows, Unreachable(), tmp_path, watermark=START, trust=TRUST)
+        snapshot.take(RowList(world.rows), Unreachable(), tmp_path, trust=TRUST)
     with pytest.raises(EvidenceError) as refused:
         snapshot.load(tmp_path)
     assert refused.value.code == "snapshot-malformed"
@@ -186,20 +186,30 @@ def test_another_manifest_is_refused(change: dict[str, object], world: World, tm
     assert refused.value.code == "snapshot-malformed"
 
 
-def generated(count: int) -> Iterator[EvidenceRow]:
-    for index in range(count):
-        yield EvidenceRow(
-            id=item(index),
-            kind="sbom",
-            media_type="application/json",
-            size_bytes=0,
-            sha256=sha256(b"").hexdigest(),
-            object_key="empty",
-            leaf_index=index,
-            log_index=index,
-            signer_key_id=None,
-            created=START,
-        )
+class Generated:
+    """Rows that are made as they are read."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def last_evidence_id(self) -> str | None:
+        return item(self.count - 1)
+
+    def evidence_rows(self, *, after: str = "", through: str | None = None) -> Iterator[EvidenceRow]:
+        del after, through
+        for index in range(self.count):
+            yield EvidenceRow(
+                id=item(index),
+                kind="sbom",
+                media_type="application/json",
+                size_bytes=0,
+                sha256=sha256(b"").hexdigest(),
+                object_key="empty",
+                leaf_index=index,
+                log_index=index,
+                signer_key_id=None,
+                created=START,
+            )
 
 
 class Empty:
@@ -214,7 +224,7 @@ def test_memory_does_not_grow_with_the_items(tmp_path: Path):
     peaks = []
     for count in (1_000, 8_000):
         tracemalloc.start()
-        snapshot.take(generated(count), Empty(), tmp_path / str(count), watermark=START, trust=TRUST, workers=2)
+        snapshot.take(Generated(count), Empty(), tmp_path / str(count), trust=TRUST)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]

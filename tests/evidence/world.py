@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from cutover.evidence import checkpoint, dsse, snapshot, trust
-from cutover.evidence.sources import ContentMissing, CrossReference, EvidenceRow, Leaf, LogEntry, SignedRoot
+from cutover.evidence.sources import ContentMissing, CrossReference, EvidenceRow, Leaf, LogEntry, RowList, SignedRoot
 from tests.evidence import reference
 
 if TYPE_CHECKING:
@@ -217,7 +217,5 @@ class World:
         return [entry for entry in self.log_entries if start <= entry.index < end]
 
     def snapshot(self, folder: Path, *, trust_root: trust.TrustRoot = TRUST) -> Path:
-        snapshot.take(
-            self.rows, self, folder, watermark=START, trust=trust_root, checkpoint=self.checkpoint(), workers=2
-        )
+        snapshot.take(RowList(self.rows), self, folder, trust=trust_root, log=self)
         return folder

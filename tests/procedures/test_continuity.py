@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cutover.errors import ClauseFailed
+from cutover.evidence.sources import RowList
 from cutover.procedures import continuity
 from tests.evidence.world import World, item, trust_file
 
@@ -20,16 +21,19 @@ if TYPE_CHECKING:
 
     from cutover.evidence.sources import EvidenceRow
     from cutover.runbook.upgrade import Upgrade
+    from cutover.target import Target
 
 
 class Site:
     """A world as the drivers show it, with a platform that believes its rows but for the items in `refused`."""
 
-    def __init__(self, world: World, *refused: str) -> None:
+    def __init__(self, world: World, target: Target, *refused: str) -> None:
+        self.target = target
         self.world, self.refused, self.asked = world, refused, list[str]()
         self.contents = world
         self.database: Any = SimpleNamespace(
             evidence_count=lambda: len(world.rows),
+            last_evidence_id=self._last,
             evidence_rows=self._rows,
             schemas=world.schemas,
             leaves=world.leaves,
@@ -39,9 +43,12 @@ class Site:
         self.log: Any = SimpleNamespace(checkpoint=self._checkpoint, entries=world.entries)
         self.stella: Any = SimpleNamespace(call=self._verify_all)
 
-    def _rows(self) -> Iterator[EvidenceRow]:
-        self.asked.append("rows")
-        yield from self.world.rows
+    def _last(self) -> str | None:
+        self.asked.append("last id")
+        return self.world.rows[-1].id if self.world.rows else None
+
+    def _rows(self, *, after: str, through: str) -> Iterator[EvidenceRow]:
+        return RowList(self.world.rows).evidence_rows(after=after, through=through)
 
     def _checkpoint(self) -> str | None:
         self.asked.append("checkpoint")
@@ -67,7 +74,7 @@ def upgrade(upgrade: Upgrade, tmp_path: Path) -> Upgrade:
 
 
 def take(upgrade: Upgrade, world: World, *refused: str) -> continuity.Taken:
-    site: Any = Site(world, *refused)
+    site: Any = Site(world, upgrade.target, *refused)
     return continuity.take_baseline(site, upgrade)
 
 
@@ -81,10 +88,10 @@ def test_a_whole_site_has_a_baseline(upgrade: Upgrade) -> None:
         assert json.loads((upgrade.folder / "evidence" / name).read_text(encoding="utf-8"))["checked"] > 0
 
 
-def test_the_log_is_asked_after_the_rows_moment_is_fixed(upgrade: Upgrade) -> None:
-    site: Any = Site(World.of(1))
+def test_the_log_is_asked_after_the_last_item_is_fixed(upgrade: Upgrade) -> None:
+    site: Any = Site(World.of(1), upgrade.target)
     continuity.take_baseline(site, upgrade)
-    assert site.asked[:2] == ["rows", "checkpoint"]
+    assert site.asked[:2] == ["last id", "checkpoint"]
 
 
 def test_a_tree_that_was_broken_before_is_refused(upgrade: Upgrade) -> None:

@@ -83,6 +83,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         # snapshots on disk
         "snapshot-malformed": "take the snapshot again",
         "snapshot-altered": "take the snapshot from the record, where its digest is journalled; this copy was changed",
+        "snapshot-busy": "wait for the other pass to end, or give this one a folder of its own",
+        "pass-differs": "give another folder, or go on with the site and the trust root that the pass was begun with",
         "balance-wrong": "report this: the totals of a comparison must balance",
         # agreement with the platform
         "agreement-missing": "run the platform's command again; if it still omits the item, `stella evidence reindex`",
@@ -132,6 +134,10 @@ class EvidenceError(Exception):
         self.remedy = CODES[code]
         super().__init__(f"{code}: {item}: expected {self.expected}, found {self.actual}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by the facts as they are shown: refusals travel from worker processes."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     def finding(self, item: str | None = None) -> Finding:
         """Return the same facts as a value, under another item's name where the caller knows it better."""
         return Finding(
@@ -141,6 +147,12 @@ class EvidenceError(Exception):
             actual=self.actual,
             remedy=self.remedy,
         )
+
+
+def _restored(kind: type[EvidenceError], args: tuple[object, ...], facts: dict[str, object]) -> EvidenceError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 def shown(value: object, *, limit: int = 200) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
 
@@ -75,8 +75,35 @@ class LogEntry:
     leaf_hash: bytes | None = None
 
 
+class RowSource(Protocol):
+    """The evidence table."""
+
+    def last_evidence_id(self) -> str | None:
+        """Return the greatest id; None when there is no item."""
+        ...
+
+    def evidence_rows(self, *, after: str = "", through: str | None = None) -> Iterable[EvidenceRow]:
+        """Return the rows with `after` < id <= `through`, by id."""
+        ...
+
+
+class RowList:
+    """Rows that are in memory already, ascending by id, as a source."""
+
+    def __init__(self, rows: Sequence[EvidenceRow]) -> None:
+        self._rows = rows
+
+    def last_evidence_id(self) -> str | None:
+        """Return the greatest id; None when there is no row."""
+        return max((row.id for row in self._rows), default=None)
+
+    def evidence_rows(self, *, after: str = "", through: str | None = None) -> Iterator[EvidenceRow]:
+        """Return the rows with `after` < id <= `through`."""
+        return (row for row in self._rows if row.id > after and (through is None or row.id <= through))
+
+
 class ContentSource(Protocol):
-    """The object store, read from several threads at once."""
+    """The object store, read from several threads at once; pickles where other processes shall read it."""
 
     def open(self, key: str) -> bytes | Iterable[bytes]:
         """Return an object's bytes, whole or in chunks.
@@ -108,12 +135,16 @@ class TreeSource(Protocol):
         ...
 
 
-class LogSource(Protocol):
-    """The transparency log."""
+class CheckpointSource(Protocol):
+    """Whoever knows the newest checkpoint of the log."""
 
     def checkpoint(self) -> str | None:
         """Return the newest checkpoint, as signed; None when the log has none."""
         ...
+
+
+class LogSource(CheckpointSource, Protocol):
+    """The transparency log."""
 
     def entries(self, start: int, end: int) -> Iterable[LogEntry]:
         """Return the stored entries with start <= index < end, by index."""

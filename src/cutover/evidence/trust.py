@@ -6,7 +6,7 @@ Invariant: a trust root is read once, before the upgrade, and its digest travels
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from cutover.evidence.checkpoint import Verifier
 from cutover.evidence.errors import EvidenceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _CODE = "trust-malformed"
@@ -23,12 +24,19 @@ _CODE = "trust-malformed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRoot:
-    """Attestation keys (at least one), the log's origin and key, and the digest of the file they came from."""
+    """Attestation keys (at least one), the log's origin and key, and the digest of the file they came from.
+
+    Pickles as the file's bytes, which is how it reaches a worker in another process.
+    """
 
     attestation_keys: tuple[dsse.PublicKey, ...]
     log_origin: str
     log_verifier: Verifier
     digest: str
+    raw: bytes = field(repr=False)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], TrustRoot], tuple[bytes]]:
+        return parse, (self.raw,)
 
 
 def load(path: Path) -> TrustRoot:
@@ -55,4 +63,5 @@ def parse(raw: bytes, *, item: str = "trust root") -> TrustRoot:
         log_origin=log["origin"],
         log_verifier=Verifier.parse(log["key"]),
         digest=f"sha256:{sha256(raw).hexdigest()}",
+        raw=raw,
     )

@@ -7,15 +7,15 @@ its watermark; a disagreement with the platform is a failure of its own, whichev
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import parse_rfc3339
-from cutover.errors import ClauseFailed, CouldNotMeasure
+from cutover.errors import ClauseFailed
 from cutover.evidence import agreement, diff, snapshot, trust, verify
 from cutover.evidence.errors import EvidenceError
+from cutover.procedures import snapshots as taking
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
@@ -80,28 +80,10 @@ def _take(site: Site, upgrade: Upgrade, name: str) -> Snapshot:
         )
 
     with upgrade.journal.action("snapshot", folder=name) as done:
-        # The first row fixes the moment that all rows are read from; the log is asked after it, so that it covers them.
-        rows = iter(site.database.evidence_rows())
-        first = list(itertools.islice(rows, 1))
-        checkpoint = site.log.checkpoint()
-        manifest = snapshot.take(
-            itertools.chain(first, rows),
-            site.contents,
-            folder,
-            watermark=upgrade.clock.now(),
-            trust=trust.load(upgrade.target.evidence.trust_root),
-            checkpoint=checkpoint,
-            progress=progress,
-        )
+        taken = taking.take(site, folder, progress=progress)
+        manifest = taken.manifest
         done(items=manifest.items, digest=manifest.digest, findings=manifest.findings_total)
-    if manifest.items == 0:
-        raise CouldNotMeasure(
-            "the site holds no evidence: continuity of nothing proves nothing",
-            code="no-evidence",
-            seen="0 items",
-            do="point [database] of the target at the platform's database",
-        )
-    return snapshot.load(folder)
+    return taken
 
 
 def require_intact(taken: Taken) -> None:

@@ -236,9 +236,17 @@ class Database:
         """Count the items of evidence."""
         return int(self._value("SELECT count(*) FROM evidence"))
 
+    def last_evidence_id(self) -> str | None:
+        """Return the greatest id of an item; None when there is none."""
+        return self._value('SELECT max(id COLLATE "C") FROM evidence')  # type: ignore[no-any-return]
+
     def evidence_rows(self, *, after: str = "", through: str | None = None) -> Iterator[EvidenceRow]:
         """Yield the items with `after` < id <= `through`, in the order of their ids, in constant memory."""
-        query: LiteralString = f"{_EVIDENCE} WHERE id > %s AND (%s::text IS NULL OR id <= %s) ORDER BY id"
+        # Snapshots are ordered by bytes, whatever the collation of the database.
+        query: LiteralString = (
+            f'{_EVIDENCE} WHERE id COLLATE "C" > %s AND (%s::text IS NULL OR id COLLATE "C" <= %s)'
+            ' ORDER BY id COLLATE "C"'
+        )
         return self._stream(EvidenceRow, query, (after, through, through))
 
     def schemas(self) -> tuple[int, ...]:

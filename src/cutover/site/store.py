@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from cutover.errors import ClauseFailed, CouldNotMeasure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import urllib3
@@ -93,6 +94,20 @@ class Store:
         self._archive_lock: ArchiveLock | None = None
         self._http: urllib3.HTTPConnectionPool | None = None
         self._signer: Any = None
+
+    def __reduce__(self) -> tuple[Callable[[], Store], tuple[()]]:
+        """Pickle as what it was made from: a worker process opens connections of its own."""
+        made = functools.partial(
+            Store,
+            endpoint=self.endpoint,
+            bucket=self.bucket,
+            access_key=self._access_key,
+            secret_key=self._secret_key,
+            archive_bucket=self.archive_bucket,
+            region=self._region,
+            pool=self._pool,
+        )
+        return made, ()
 
     # -- clients ---------------------------------------------------------------------------------------------------
 
