@@ -20,6 +20,13 @@ name_option = click.option(
     "--name", default="default", show_default=True, metavar="NAME", help="Which environment; several may be up."
 )
 
+items_option = click.option(
+    "--items", type=int, metavar="N", help="Evidence items of the site's history, four a scan.  [default: 2000]"
+)
+object_bytes_option = click.option(
+    "--object-bytes", type=int, metavar="N", help="Make each of those items exactly N bytes long, 4096 to 65536."
+)
+
 
 def shows_faults(command: Callable[P, R]) -> Callable[P, R]:
     """Turn an EnvironmentFault into its text on standard error and its exit code."""

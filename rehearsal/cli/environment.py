@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rehearsal.cli.common import name_option, say, shows_faults
+from rehearsal.cli.common import items_option, name_option, object_bytes_option, say, shows_faults
 from rehearsal.environment import layout, lifecycle, sandbox
 from rehearsal.environment.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rehearsal.environment.installation import Extent
 
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -27,14 +29,18 @@ def env() -> None:
 
 @env.command()
 @name_option
-@click.option("--bare", is_flag=True, hidden=True, help="Leave out the node and the platform.")
+@items_option
+@object_bytes_option
+@click.option("--bare", "extent", flag_value="bare", hidden=True, help="Leave out the node and the platform.")
+@click.option("--data-only", "extent", flag_value="data", hidden=True, help="Only database and store.")
 @shows_faults
-def up(name: str, *, bare: bool) -> None:
+def up(name: str, items: int | None, object_bytes: int | None, extent: Extent | None) -> None:
     """Bring the environment up, with release 2027.Q1 serving as blue; does nothing when it is up."""
-    from rehearsal.environment import assembly  # noqa: PLC0415 - brings much along; the other commands stay quick
+    from rehearsal.environment import assembly, sitedata  # noqa: PLC0415 - bring much along; the others stay quick
 
     place = layout.Place.named(name)
-    took_s = assembly.up(place, say, bare=bare)
+    history = sitedata.History.wanted(items, object_bytes)
+    took_s = assembly.up(place, say, extent=extent or "whole", history=history)
     if took_s:
         say(f"{name} is up after {took_s:.1f} s")
     else:
@@ -60,7 +66,7 @@ def down(name: str) -> None:
 def status(name: str, *, as_json: bool) -> None:
     """Show the parts, their addresses, and how to enter. Exit code 0 when it is up, 3 otherwise."""
     place = layout.Place.named(name)
-    document = lifecycle.status_of(place)
+    document = {**lifecycle.plan_of(place).get("history", {}), **lifecycle.status_of(place)}
     if as_json:
         say(json.dumps({"name": name, "folder": str(place.root), "target": str(place.target), **document}, indent=2))
     else:
@@ -77,6 +83,7 @@ def _show(name: str, place: layout.Place, document: dict[str, Any]) -> None:
         after = "" if entry["ready_after_s"] is None else f"after {entry['ready_after_s']:.1f} s"
         say(f"  {part:<20} {entry['state']:<9} {after:<14} {entry['address']:<18} {entry['detail']}".rstrip())
     suffix = "" if name == "default" else f" --name {name}"
+    say(f"  items   {document.get('items', 'unknown')}")
     say(f"  folder  {place.root}")
     say(f"  target  {place.target}")
     say(

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rehearsal.cli.common import say, shows_faults
+from rehearsal.cli.common import items_option, object_bytes_option, say, shows_faults
 from rehearsal.environment import faults as listed
 from rehearsal.environment import layout, lifecycle, sandbox
 from rehearsal.environment.errors import PartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rehearsal.environment.sitedata import History
 
 _PREFIX = "rehearse-"
 _INJECTOR_BOUND_S = 15.0
@@ -40,25 +42,41 @@ _INTERRUPTED = _BY_SIGNAL + signal.SIGINT
     metavar="DIR",
     help="Where records are kept.",
 )
+@items_option
+@object_bytes_option
 @click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @shows_faults
-def rehearse(*, strategy: str | None, names: tuple[str, ...], record: Path, keep: bool, dry_run: bool) -> None:
+def rehearse(
+    *,
+    strategy: str | None,
+    names: tuple[str, ...],
+    record: Path,
+    items: int | None,
+    object_bytes: int | None,
+    keep: bool,
+    dry_run: bool,
+) -> None:
     """Perform a whole upgrade on an embedded site and leave its record.
 
     The exit code is the run's: 0 passed, 1 failed, 2 wrong input, 3 could not measure, 4 inconclusive or incomplete,
     5 refused by a guard.
     """
+    from rehearsal.environment import sitedata  # noqa: PLC0415 - brings much along; help is told at once
+
     armed = listed.named(names, strategy or "gradual")
+    history = sitedata.History.wanted(items, object_bytes)
     place = layout.Place.named(f"{_PREFIX}{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     run = _run_command(place, record.absolute(), strategy)
     if dry_run:
-        _explain(place, run, armed, keep=keep)
+        _explain(place, run, armed, history or sitedata.History(), keep=keep)
         return
     lifecycle.remove_dead(_PREFIX)
     removed = not keep
     try:
-        code = _perform(place, run, armed, record.absolute(), strategy or "gradual", keep=keep)
+        came_up_s = _come_up(place, history, keep=keep)
+        say(f"blue {layout.RELEASE_FROM} serves after {came_up_s:.1f} s")
+        code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PartFailed:
@@ -78,8 +96,13 @@ def _run_command(place: layout.Place, record: Path, strategy: str | None) -> lis
     return command + (["--strategy", strategy] if strategy else [])
 
 
-def _explain(place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fault], *, keep: bool) -> None:
-    say(f"1  environment {place.name}, with {layout.RELEASE_FROM} serving as blue on http://{layout.PUBLIC_HOST}")
+def _explain(
+    place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fault], history: History, *, keep: bool
+) -> None:
+    say(
+        f"1  environment {place.name} of {history}, with {layout.RELEASE_FROM} serving as blue on "
+        f"http://{layout.PUBLIC_HOST}"
+    )
     say(f"2  inside it: {shlex.join(run)}")
     for fault in armed:
         say(f"   fault {fault.name} at {fault.strikes_at}: {fault.title}")
@@ -87,14 +110,16 @@ def _explain(place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fau
     say(f"3  environment {'kept' if keep else 'removed'}; exit code of the run")
 
 
-def _perform(
-    place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fault], record: Path, strategy: str, *, keep: bool
-) -> int:
+def _come_up(place: layout.Place, history: History | None, *, keep: bool) -> float:
     from rehearsal.environment import assembly  # noqa: PLC0415 - brings much along; wrong input is told at once
 
     say(f"environment {place.name}")
-    took_s = assembly.up(place, say, tied=not keep)
-    say(f"blue {layout.RELEASE_FROM} serves after {took_s:.1f} s")
+    return assembly.up(place, say, tied=not keep, history=history)
+
+
+def _perform(
+    place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fault], record: Path, strategy: str
+) -> int:
     record.mkdir(parents=True, exist_ok=True)
     if armed:
         _arm(place, armed, record, strategy)

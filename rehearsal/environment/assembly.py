@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from rehearsal.environment import parts, sandbox, site, sitedata
 from rehearsal.environment.commands import tail
-from rehearsal.environment.errors import PartFailed
-from rehearsal.environment.lifecycle import held, status_of
+from rehearsal.environment.errors import EnvironmentFault, PartFailed
+from rehearsal.environment.lifecycle import held, plan_of, status_of
 from rehearsal.tools import ensure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rehearsal.environment import layout
+    from rehearsal.environment.installation import Extent
 
 UP_BOUND_S = 150.0
 _LOOK_S = 0.05
@@ -53,29 +54,49 @@ def find_tools() -> parts.Tools:
     return parts.Tools(programs={program: str(made.path(program)) for program in _PROGRAMS})
 
 
-def up(place: layout.Place, say: Callable[[str], None], *, bare: bool = False, tied: bool = False) -> float:
+def up(
+    place: layout.Place,
+    say: Callable[[str], None],
+    *,
+    extent: Extent = "whole",
+    tied: bool = False,
+    history: sitedata.History | None = None,
+) -> float:
     """Bring the environment up and return after how many seconds it was; 0.0 when it was up already.
 
-    `tied`: it ends with this process. Raises: EnvironmentFault; ToolsError.
+    `tied`: it ends with this process. `history`: what it has from the start; None is the usual one, and with an
+    environment that is up already whichever it has.
+    Raises: EnvironmentFault, with exit 2 when it is up with another history; ToolsError.
     """
     with held(place):
         if status_of(place)["state"] == "up":
+            _demand_history(place, history)
             return 0.0
         tools = find_tools()
         flags = sandbox.namespace_flags()
-        data = sitedata.ensure(tools, flags, say)
+        data = sitedata.ensure(tools, flags, say, history)
         began = time.monotonic()
         sandbox.end(place)
         shutil.rmtree(place.root, ignore_errors=True)
         place.root.mkdir(parents=True, mode=0o700)
         try:
-            site.prepare(place, tools, data, flags, bare=bare)
+            site.prepare(place, tools, data, flags, extent=extent)
             sandbox.start(place, flags, tied=tied)
             _follow(place, say, began)
         except BaseException:
             sandbox.end(place)
             raise
         return time.monotonic() - began
+
+
+def _demand_history(place: layout.Place, wanted: sitedata.History | None) -> None:
+    found = sitedata.History(**plan_of(place).get("history", {}))
+    if wanted is not None and wanted != found:
+        raise EnvironmentFault(
+            f"{place.name} is up already, with {found}",
+            do=f"./cutover env down --name {place.name}, or another --name",
+            exit_code=2,
+        )
 
 
 def _follow(place: layout.Place, say: Callable[[str], None], began: float) -> None:

@@ -33,6 +33,11 @@ def run_logged(place: layout.Place, part: str, argv: Sequence[str], environment:
 
 def tail(path: Path, lines: int = 8) -> str:
     """Return the last lines of a log, '' when there is none."""
+    return "\n".join(lines_of(path)[-lines:])
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the whole lines of a log, none when there is none."""
     with contextlib.suppress(OSError):
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-    return ""
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rehearsal.environment import layout, parts, probes
 from rehearsal.environment.api import ApiClient
@@ -13,15 +13,16 @@ from rehearsal.environment.errors import PartFailed
 if TYPE_CHECKING:
     from rehearsal.environment.layout import Place
 
+Extent = Literal["whole", "bare", "data"]
+"""How much of the site is started: `bare` is without the node and blue, `data` is database and store alone."""
 _PUBLIC_BOUND_S = 90.0
 _OK = 200
 
 
-def contents(scene: parts.Scene, *, bare: bool) -> tuple[list[parts.Part], list[parts.Job]]:
-    """Return what the sandbox runs: every part of the site, and the jobs that put blue on it.
-
-    `bare` leaves out the node and blue.
-    """
+def contents(scene: parts.Scene, extent: Extent) -> tuple[list[parts.Part], list[parts.Job]]:
+    """Return what the sandbox runs: the parts of the site, and the jobs that put blue on it."""
+    if extent == "data":
+        return [parts.postgres(scene), parts.store(scene)], []
     started = [
         *parts.control_plane(scene),
         parts.postgres(scene),
@@ -32,7 +33,7 @@ def contents(scene: parts.Scene, *, bare: bool) -> tuple[list[parts.Part], list[
         parts.service_addresses(scene),
     ]
     jobs = [parts.Job(name="namespace", work=lambda: _namespace(scene.place), after=("apiserver",))]
-    if not bare:
+    if extent == "whole":
         started.append(parts.node_agent(scene))
         stores = ("postgres", "valkey-blue", "store")
         jobs += [

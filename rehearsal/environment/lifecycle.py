@@ -53,6 +53,14 @@ def status_of(place: layout.Place) -> dict[str, Any]:
     return document
 
 
+def plan_of(place: layout.Place) -> dict[str, Any]:
+    """Return what the environment was made as, `{}` when there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        document: dict[str, Any] = json.loads(place.plan.read_text(encoding="utf-8"))
+        return document
+    return {}
+
+
 def down(place: layout.Place) -> bool:
     """End everything and remove the folder; whether there was anything."""
     with held(place):

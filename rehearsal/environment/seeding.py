@@ -6,6 +6,7 @@ Invariants: runs only in a sandbox started for it by `sitedata`; passwords and k
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 
 import psycopg
@@ -17,10 +18,10 @@ from rehearsal.environment.sitedata import (
     ARCHIVE_BUCKET,
     DATABASE,
     EVIDENCE_BUCKET,
-    ITEMS,
     LOG_DATABASE,
     LOG_ORIGIN,
     ROLE,
+    History,
     Secrets,
 )
 
@@ -77,10 +78,15 @@ def _buckets(known: Secrets) -> None:
 
 def _seed(place: layout.Place, known: Secrets) -> None:
     """Let the platform make its history. Its files for the operator land in `seed/`."""
+    history = History(**json.loads((place.root / "history.json").read_text(encoding="utf-8")))
+    command = [sys.executable, "-m", "rehearsal.platform.app.seed", "--items", str(history.items)]
+    command += ["--out", str(place.root / "seed")]
+    if history.object_bytes is not None:
+        command += ["--object-bytes", str(history.object_bytes)]
     run_logged(
         place,
         "seed",
-        (sys.executable, "-m", "rehearsal.platform.app.seed", "--items", str(ITEMS), "--out", str(place.root / "seed")),
+        command,
         {
             "DATABASE_URL": known.dsn(DATABASE),
             "LOG_DATABASE_URL": known.dsn(LOG_DATABASE),

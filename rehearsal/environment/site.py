@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from rehearsal.environment import parts, pki, prometheus, sitedata, target
+from rehearsal.environment.errors import PartFailed
 from rehearsal.node.catalogue import platform_images
 from rehearsal.node.images import build_layout
 
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rehearsal.environment import layout
+    from rehearsal.environment.installation import Extent
 
 _OPERATOR_PROGRAMS = ("kubectl", "helm", "pg_dump", "pg_restore", "psql", "pg_isready")
 
 
-def prepare(place: layout.Place, tools: parts.Tools, data: Path, flags: Sequence[str], *, bare: bool) -> None:
+def prepare(place: layout.Place, tools: parts.Tools, data: Path, flags: Sequence[str], *, extent: Extent) -> None:
     """Write every file of an environment: keys, configuration, data, values, target, policy, documents."""
     for folder in (place.logs(), place.faults, place.bin, place.root / "data"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,16 +34,30 @@ def prepare(place: layout.Place, tools: parts.Tools, data: Path, flags: Sequence
     (place.root / "prometheus.yml").write_text(
         prometheus.configuration(place.pki("prometheus.kubeconfig")), encoding="utf-8"
     )
-    plan = {"purpose": "site", "bare": bare, "tools": dict(tools.programs), "user_namespaces": "--user" in flags}
+    plan = {
+        "purpose": "site",
+        "extent": extent,
+        "history": json.loads((data / "history.json").read_text(encoding="utf-8")),
+        "tools": dict(tools.programs),
+        "user_namespaces": "--user" in flags,
+    }
     place.plan.write_text(json.dumps(plan, indent=1), encoding="utf-8")
     _commands(place, tools)
     for part in ("postgres", "store"):
-        shutil.copytree(data / part, place.data(part), symlinks=True)
+        _copy(data / part, place.data(part))
     shutil.copytree(data / "seed", place.root, dirs_exist_ok=True)
     build_layout(place.images, platform_images())
     known = sitedata.Secrets.read(data)
     known.write(place.root)
     target.write(place, known)
+
+
+def _copy(source: Path, destination: Path) -> None:
+    """Copy a folder of seeded data; where the file system can, its blocks are shared until they are written to."""
+    command = ["cp", "--archive", "--reflink=auto", "--", str(source), str(destination)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise PartFailed(f"the seeded data could not be copied to {destination}", seen=done.stderr.strip()[:500])
 
 
 def _commands(place: layout.Place, tools: parts.Tools) -> None:

@@ -270,7 +270,7 @@ def main() -> int:
 
         started, jobs = seeding.contents(scene)
     else:
-        started, jobs = installation.contents(scene, bare=plan["bare"])
+        started, jobs = installation.contents(scene, plan["extent"])
     supervisor = Supervisor(place=place, parts=started, jobs=jobs)
     return asyncio.run(_run(supervisor, once=plan["purpose"] == "data"))
 

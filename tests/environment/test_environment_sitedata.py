@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rehearsal.environment import commands, layout, sitedata
+from rehearsal.environment.errors import EnvironmentFault
 from rehearsal.environment.parts import Tools
 
 if TYPE_CHECKING:
@@ -30,10 +34,13 @@ def test_the_digest_changes_with_the_servers(tools: Tools, tmp_path: Path) -> No
     assert sitedata.digest(tools) != before
 
 
-def test_the_digest_changes_with_the_size_of_the_history(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = sitedata.digest(tools)
-    monkeypatch.setattr(sitedata, "ITEMS", sitedata.ITEMS + 4)
-    assert sitedata.digest(tools) != before
+def test_the_digest_changes_with_the_size_of_the_history(tools: Tools) -> None:
+    histories = [
+        None,
+        *(sitedata.History(items=items, object_bytes=size) for items in (2004, 4) for size in (None, 4096)),
+    ]
+    assert len({sitedata.digest(tools, history) for history in histories}) == len(histories)
+    assert sitedata.digest(tools, sitedata.History()) == sitedata.digest(tools)
 
 
 def test_what_is_cached_is_not_made_again(tools: Tools) -> None:
@@ -44,14 +51,34 @@ def test_what_is_cached_is_not_made_again(tools: Tools) -> None:
     assert said == []
 
 
-def test_half_made_sets_and_all_but_the_last_used_are_cleared(tmp_path: Path) -> None:
-    for age, name in enumerate(("a", "b", "c", "d", "e")):
+LARGE = sitedata.History(items=100_000, object_bytes=4096)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [(sitedata.History(), ["a", "b", "c", "large", "older"]), (LARGE, ["a", "b", "c", "d", "e"])],
+)
+def test_half_made_sets_and_all_but_the_last_used_of_this_size_are_cleared(
+    tmp_path: Path, wanted: sitedata.History, left: list[str]
+) -> None:
+    for age, name in enumerate(("a", "b", "c", "d", "e", "large", "older")):
         (tmp_path / name).mkdir()
+        if name in {"large", "older"}:
+            (tmp_path / name / "history.json").write_text(json.dumps(dataclasses.asdict(LARGE)))
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     (tmp_path / ".making-x").mkdir()
     (tmp_path / ".lock").touch()
-    sitedata._clear(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "a", "b", "c"]
+    sitedata._clear(tmp_path, wanted)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", *left]
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_made(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
+    with pytest.raises(EnvironmentFault, match=r"100000 items of 4096 bytes may need 2\.5 GB") as caught:
+        sitedata.ensure(tools, (), [].append, LARGE)
+    assert "0.0 GB free" in caught.value.seen
 
 
 def test_secrets_are_kept_for_their_owner_and_make_connection_urls(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def urls(server: str, request: pytest.FixtureRequest) -> tuple[str, str]:
 @pytest.fixture
 def seeded(urls: tuple[str, str]) -> tuple[str, str]:
     """Give a site with a small history, on the schema of 2027.Q1."""
-    rows = [row for n in range(SEEDED_SCANS) for row, _ in seed.make_scan(n, total=SEEDED_SCANS, seed=1)]
+    rows = [row for n in range(SEEDED_SCANS) for row, _ in seed.make_scan(n, seed.History(scans=SEEDED_SCANS))]
     with psycopg.connect(urls[0]) as database, psycopg.connect(urls[1]) as log:
         migrations.run(database, "2027.Q1", "A")
         migrations.prepare_log(log)

@@ -10,13 +10,14 @@ from rehearsal.platform.core import checkpoint, dsse, keys, makers
 
 
 def test_the_same_number_gives_the_same_history() -> None:
-    assert seed.make_scan(7, total=500, seed=1) == seed.make_scan(7, total=500, seed=1)
-    other = {row.sha256 for row, _ in seed.make_scan(7, total=500, seed=2)}
-    assert not other & {row.sha256 for row, _ in seed.make_scan(7, total=500, seed=1)}
+    history = seed.History(scans=500)
+    assert seed.make_scan(7, history) == seed.make_scan(7, seed.History(scans=500, seed=1))
+    other = {row.sha256 for row, _ in seed.make_scan(7, seed.History(scans=500, seed=2))}
+    assert not other & {row.sha256 for row, _ in seed.make_scan(7, history)}
 
 
 def test_scans_ascend_and_share_nothing() -> None:
-    rows = [row for number in range(60) for row, _ in seed.make_scan(number, total=60, seed=1)]
+    rows = [row for number in range(60) for row, _ in seed.make_scan(number, seed.History(scans=60))]
     times = [row.created for row in rows]
     assert times == sorted(set(times))
     assert [row.id for row in rows] == [f"ev-{number:012d}" for number in range(240)]

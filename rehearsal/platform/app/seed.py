@@ -1,26 +1,25 @@
 """Seeds a site with history: scans and their evidence over months, roots and checkpoints signed along the way.
 
 Run as `python -m rehearsal.platform.app.seed --items 2000 --out FOLDER`; the database, the log and the store come
-from the same environment variables that the platform reads.
+from the same environment variables that the platform reads. Contents are made and written by one process a core.
 
-Invariants: everything follows from the seed number and the count; content is in the store before a row names it;
-seeding twice is seeding once, and a site with other evidence in it is refused.
+Invariants: everything follows from the seed number, the count and the size asked for; content is in the store before a
+row names it; seeding twice is seeding once, and a site with other evidence in it is refused.
 """
 
 import argparse
 import datetime as dt
 import hashlib
 import json
+import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from itertools import repeat
 from pathlib import Path
-from typing import TypeVar
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -33,17 +32,32 @@ FIRST_RELEASE = "2027.Q1"
 _START = dt.datetime(2025, 10, 1, 6, 0, tzinfo=dt.UTC)
 _SPAN = dt.timedelta(days=270)
 _SIGNINGS = 50  # roots and checkpoints spread over the history
-_BATCH_SCANS = 500
+_BATCH_SCANS = 50
 _PUT_THREADS = 8
+_TELL_EVERY_S = 5.0
 _TEAMS = ("payments", "identity", "search", "ledger", "gateway", "catalogue", "mail", "reports")
 _SERVICES = ("api", "worker", "frontend", "migrator", "exporter")
 
 Connection = psycopg.Connection[tuple[object, ...]]
-T = TypeVar("T")
+Tell = Callable[[str], None]
 
 
 class SeedError(Exception):
     """The site cannot be seeded; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Which history: its scans, its seed number, and the size of every item; None leaves each as long as it is."""
+
+    scans: int
+    seed: int = 1
+    size_bytes: int | None = None
+
+    @property
+    def items(self) -> int:
+        """How many items it has."""
+        return self.scans * len(makers.KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +88,10 @@ def scan_at(number: int, total: int, seed: int) -> makers.Scan:
     )
 
 
-def make_scan(number: int, *, total: int, seed: int) -> list[tuple[Row, bytes]]:
+def make_scan(number: int, history: History) -> list[tuple[Row, bytes]]:
     """Make the evidence of one scan: four rows with their content."""
-    scan = scan_at(number, total, seed)
+    scan = scan_at(number, history.scans, history.seed)
+    made = makers.make_evidence(scan, keys.derived_signing_key(history.seed), history.size_bytes)
     return [
         (
             Row(
@@ -92,24 +107,50 @@ def make_scan(number: int, *, total: int, seed: int) -> list[tuple[Row, bytes]]:
             ),
             item.content,
         )
-        for offset, item in enumerate(makers.make_evidence(scan, keys.derived_signing_key(seed)))
+        for offset, item in enumerate(made)
     ]
 
 
-def put_all(store: Store, made: Sequence[Sequence[tuple[Row, bytes]]], pool: ThreadPoolExecutor) -> None:
-    """Write the contents of some scans to the store, several at once.
+def put_scans(numbers: range, history: History, place: StoreSettings) -> list[Row]:
+    """Make the evidence of some scans and write the contents to the store, several at once; give the rows.
 
     Raises:
         StoreError: one of them was not confirmed.
 
     """
+    with Store(place, connections=_PUT_THREADS) as store, ThreadPoolExecutor(_PUT_THREADS) as pool:
 
-    def put(scan: Sequence[tuple[Row, bytes]]) -> None:
-        for row, content in scan:
-            store.put(leaves.object_key(row.sha256), content, row.media_type)
+        def put(number: int) -> list[Row]:
+            made = make_scan(number, history)
+            for row, content in made:
+                store.put(leaves.object_key(row.sha256), content, row.media_type)
+            return [row for row, _content in made]
 
-    for _ in pool.map(put, made):
-        pass
+        return [row for rows in pool.map(put, numbers) for row in rows]
+
+
+def put_history(history: History, place: StoreSettings, tell: Tell) -> list[Row]:
+    """Make the whole history and write its contents, in one process a core; give its rows in order.
+
+    Raises:
+        StoreError: a content was not confirmed.
+
+    """
+    batches = [range(history.scans)[start : start + _BATCH_SCANS] for start in range(0, history.scans, _BATCH_SCANS)]
+    rows: list[Row] = []
+    began = told = time.monotonic()
+    with ProcessPoolExecutor(
+        min(os.cpu_count() or 1, len(batches)), mp_context=multiprocessing.get_context("spawn")
+    ) as processes:
+        for made in processes.map(put_scans, batches, repeat(history), repeat(place)):
+            rows += made
+            now = time.monotonic()
+            if now - told >= _TELL_EVERY_S:
+                told = now
+                rate = len(rows) / (now - began)
+                left_s = (history.items - len(rows)) / rate
+                tell(f"{len(rows)} of {history.items} items stored, {rate:.0f}/s, {left_s:.0f} s left")
+    return rows
 
 
 def write_log(connection: Connection, rows: Sequence[Row], *, origin: str, seed: int) -> None:
@@ -213,7 +254,9 @@ def write_operator_files(folder: Path, *, origin: str, seed: int) -> None:
         path.write_text(pem, encoding="utf-8")
 
 
-def seed_site(*, items: int, seed: int, database_url: str, log_url: str, store: Store, origin: str) -> str:
+def seed_site(
+    history: History, *, database_url: str, log_url: str, place: StoreSettings, origin: str, tell: Tell
+) -> str:
     """Seed the site unless it holds exactly this history already; give one line about what was done.
 
     Raises:
@@ -222,40 +265,26 @@ def seed_site(*, items: int, seed: int, database_url: str, log_url: str, store: 
         psycopg.Error: the database or the log did not take the rows.
 
     """
-    scans = items // len(makers.KINDS)
     with psycopg.connect(database_url) as database, psycopg.connect(log_url) as log:
         migrations.run(database, FIRST_RELEASE, "A")
         migrations.prepare_log(log)
-        if _is_seeded(database, scans, seed):
-            return f"already seeded: {scans * len(makers.KINDS)} items"
-        rows: list[Row] = []
-        store.ensure_bucket()
-        with ThreadPoolExecutor(_PUT_THREADS) as pool:
-            for batch in _batches(_made(scans, seed), _BATCH_SCANS):
-                put_all(store, batch, pool)
-                rows.extend(row for scan in batch for row, _content in scan)
+        if _is_seeded(database, history):
+            return f"already seeded: {history.items} items"
+        with Store(place) as store:
+            store.ensure_bucket()
+        rows = put_history(history, place, tell)
         logged = _count(log, "log_entries")
         if logged == 0:
-            write_log(log, rows, origin=origin, seed=seed)
+            write_log(log, rows, origin=origin, seed=history.seed)
         elif logged != len(rows):
             raise SeedError(f"the log holds {logged} entries of another history: give the site an empty stella_log")
-        write_evidence(database, rows, seed=seed)
+        write_evidence(database, rows, seed=history.seed)
         database.autocommit = True
         database.execute("ANALYZE")
-    return f"seeded {len(rows)} items of {scans} scans"
+    return f"seeded {len(rows)} items of {history.scans} scans"
 
 
-def _made(scans: int, seed: int) -> Iterator[list[tuple[Row, bytes]]]:
-    return map(partial(make_scan, total=scans, seed=seed), range(scans))
-
-
-def _batches(source: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(source)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _is_seeded(database: Connection, scans: int, seed: int) -> bool:
+def _is_seeded(database: Connection, history: History) -> bool:
     """Tell whether this very history is there (later evidence may follow it).
 
     Raises:
@@ -264,7 +293,7 @@ def _is_seeded(database: Connection, scans: int, seed: int) -> bool:
     """
     if _count(database, "evidence") == 0:
         return False
-    last, _content = make_scan(scans - 1, total=scans, seed=seed)[-1]
+    last, _content = make_scan(history.scans - 1, history)[-1]
     row = database.execute("SELECT sha256 FROM evidence WHERE id = %s", (last.id,)).fetchone()
     if row is None or row[0] != last.sha256:
         raise SeedError("the database holds other evidence: give the site an empty database")
@@ -282,12 +311,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Seed from the command line; give 0, 1 where the site refuses, or 2 for wrong input."""
     parser = argparse.ArgumentParser(prog="python -m rehearsal.platform.app.seed", description=__doc__)
     parser.add_argument("--items", type=int, default=2000, help="evidence items, four a scan (default 2000)")
+    parser.add_argument(
+        "--object-bytes", type=int, metavar="N", help="make every item exactly this long (default: as long as it is)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="which history (default 1)")
     parser.add_argument("--out", type=Path, help="folder for trust.json, test-bundle.tar.gz and the signing keys")
     parser.add_argument("--files-only", action="store_true", help="write the files of --out and touch no service")
     options = parser.parse_args(arguments)
     if options.items < len(makers.KINDS) or options.items % len(makers.KINDS):
         parser.error(f"--items must be a positive multiple of {len(makers.KINDS)}")
+    size_bytes: int | None = options.object_bytes
+    if size_bytes is not None and not makers.MIN_SIZE_BYTES <= size_bytes <= makers.MAX_SIZE_BYTES:
+        parser.error(f"--object-bytes must be {makers.MIN_SIZE_BYTES} to {makers.MAX_SIZE_BYTES}")
+    history = History(scans=options.items // len(makers.KINDS), seed=options.seed, size_bytes=size_bytes)
     started = time.monotonic()
     try:
         origin = _need("LOG_ORIGIN")
@@ -302,15 +338,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             access_key=_need("STORE_ACCESS_KEY"),
             secret_key=_need("STORE_SECRET_KEY"),
         )
-        with Store(place, connections=_PUT_THREADS) as store:
-            done = seed_site(
-                items=options.items,
-                seed=options.seed,
-                database_url=database_url,
-                log_url=os.environ.get("LOG_DATABASE_URL") or log_database_url(database_url),
-                store=store,
-                origin=origin,
-            )
+        done = seed_site(
+            history,
+            database_url=database_url,
+            log_url=os.environ.get("LOG_DATABASE_URL") or log_database_url(database_url),
+            place=place,
+            origin=origin,
+            tell=_tell,
+        )
     except SettingsError as error:
         sys.stderr.write(f"cannot seed: {error}\n")
         return 2
@@ -319,6 +354,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     sys.stdout.write(f"{done} in {time.monotonic() - started:.1f} s\n")
     return 0
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _need(name: str) -> str:

@@ -1,7 +1,10 @@
 """What a scan makes: an SBOM, an OCI manifest over it, a signed attestation about it, and a bundle of the three.
 
-Invariants: every byte follows from the scan's id, its image, its time and the signing key, so a repeated attempt makes
-the same evidence; every digest inside one item is the digest of the real bytes of another.
+Where a size is asked for, every item has exactly that many bytes and is still what its kind says: manifest, SBOM and
+statement carry a property of filler, the bundle a comment in its gzip header.
+
+Invariants: every byte follows from the scan's id, its image, its time, the signing key and the size asked for, so a
+repeated attempt makes the same evidence; every digest inside one item is the digest of the real bytes of another.
 """
 
 import base64
@@ -13,6 +16,7 @@ import io
 import json
 import tarfile
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -32,6 +36,11 @@ ARTIFACT_TYPE = "application/vnd.stella.scan.v1+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://stellaops.example/attestation/scan/v1"
 
+#: The sizes that items may be asked to have: below, a manifest with its filler or a bundle might not fit.
+MIN_SIZE_BYTES, MAX_SIZE_BYTES = 4096, 65536
+_FILLER = "."
+_FILLER_KEY = "example.stellaops.filler"
+_ENVELOPE_BYTES = 256  # an envelope but for its payload, its signature at its longest
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122: names that are URLs
 _EMPTY = b"{}"
 _PACKAGES = (
@@ -120,12 +129,38 @@ def findings(image: str) -> dict[str, int]:
     return {severity: seed[index] % (1 + 2 * index) for index, severity in enumerate(_SEVERITIES)}
 
 
-def make_sbom(scan: Scan) -> bytes:
-    """Give the SBOM of a scan.  Source: CycloneDX 1.6, JSON."""
-    name, _, tag = scan.image.rpartition(":")
+def make_sbom(scan: Scan, size_bytes: int | None = None) -> bytes:
+    """Give the SBOM of a scan; with a size it lists as many packages as fit.  Source: CycloneDX 1.6, JSON.
+
+    Raises:
+        ValueError: an SBOM without a package is longer.
+
+    """
     found = components(scan.image)
+    if size_bytes is None:
+        return _pretty(_sbom(scan, found, {}))
+    while True:
+        short = size_bytes - len(_pretty(_sbom(scan, found, _property(0))))
+        if short >= 0:
+            return _pretty(_sbom(scan, found, _property(short)))
+        if not found:
+            raise ValueError(f"an SBOM of {size_bytes} bytes cannot be made")
+        found.pop()
+
+
+def _property(length: int) -> dict[str, Any]:
+    """Give the CycloneDX properties that hold filler."""
+    return {"properties": [{"name": "stellaops:filler", "value": _FILLER * length}]}
+
+
+def _pretty(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=2).encode()
+
+
+def _sbom(scan: Scan, found: list[dict[str, Any]], more: Mapping[str, Any]) -> dict[str, Any]:
+    name, _, tag = scan.image.rpartition(":")
     root = f"pkg:oci/{(name or tag).rpartition('/')[2]}@sha256:{image_digest(scan.image)}"
-    document = {
+    return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -142,15 +177,33 @@ def make_sbom(scan: Scan) -> bytes:
                 "purl": root,
                 "hashes": [{"alg": "SHA-256", "content": image_digest(scan.image)}],
             },
+            **more,
         },
         "components": found,
         "dependencies": [{"ref": root, "dependsOn": [component["purl"] for component in found]}],
     }
-    return json.dumps(document, indent=2).encode()
 
 
-def make_manifest(scan: Scan, sbom: bytes) -> bytes:
-    """Give the OCI artifact manifest whose layer is the SBOM.  Source: OCI image-spec 1.1, artifact usage."""
+def make_manifest(scan: Scan, sbom: bytes, size_bytes: int | None = None) -> bytes:
+    """Give the OCI artifact manifest whose layer is the SBOM.  Source: OCI image-spec 1.1, artifact usage.
+
+    Raises:
+        ValueError: a manifest is longer than the size asked for.
+
+    """
+    if size_bytes is None:
+        return _manifest(scan, sbom, {})
+    short = _short(size_bytes, _manifest(scan, sbom, {_FILLER_KEY: ""}), "a manifest")
+    return _manifest(scan, sbom, {_FILLER_KEY: _FILLER * short})
+
+
+def _short(size_bytes: int, without: bytes, what: str) -> int:
+    if len(without) > size_bytes:
+        raise ValueError(f"{what} of {size_bytes} bytes cannot be made")
+    return size_bytes - len(without)
+
+
+def _manifest(scan: Scan, sbom: bytes, more: Mapping[str, str]) -> bytes:
     manifest = {
         "schemaVersion": 2,
         "mediaType": MEDIA_TYPES["oci-manifest"],
@@ -168,14 +221,35 @@ def make_manifest(scan: Scan, sbom: bytes) -> bytes:
             "org.opencontainers.image.created": canonical.timestamp(scan.created),
             "org.opencontainers.image.ref.name": scan.image,
             "example.stellaops.scan": scan.id,
+            **more,
         },
     }
     return json.dumps(manifest, separators=(",", ":")).encode()
 
 
-def make_attestation(scan: Scan, sbom: bytes, manifest: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Give the signed attestation about manifest and SBOM.  Source: in-toto Statement v1 in a DSSE envelope."""
-    statement = {
+def make_attestation(
+    scan: Scan, sbom: bytes, manifest: bytes, key: ec.EllipticCurvePrivateKey, size_bytes: int | None = None
+) -> bytes:
+    """Give the signed attestation about manifest and SBOM.  Source: in-toto Statement v1 in a DSSE envelope.
+
+    Raises:
+        ValueError: an attestation is longer than the size asked for.
+
+    """
+    statement = _statement(scan, sbom, manifest)
+    if size_bytes is None:
+        return canonical.encode(dsse.sign_statement(dsse.IN_TOTO, statement, key))
+    statement["predicate"]["filler"] = ""
+    # An envelope is the payload in base64, three bytes in four characters, and a signature of 92 to 96 characters: the
+    # signed filler comes close, and blanks after the document, which JSON allows, do the rest.
+    around = _ENVELOPE_BYTES + -(-len(canonical.encode(statement)) // 3) * 4
+    statement["predicate"]["filler"] = _FILLER * (max(size_bytes - around, 0) // 4 * 3)
+    envelope = canonical.encode(dsse.sign_statement(dsse.IN_TOTO, statement, key))
+    return envelope + b" " * _short(size_bytes, envelope, "an attestation")
+
+
+def _statement(scan: Scan, sbom: bytes, manifest: bytes) -> dict[str, Any]:
+    return {
         "_type": STATEMENT_TYPE,
         "subject": [
             {"name": BUNDLE_NAMES["oci-manifest"], "digest": {"sha256": leaves.digest(manifest)}},
@@ -192,11 +266,17 @@ def make_attestation(scan: Scan, sbom: bytes, manifest: bytes, key: ec.EllipticC
             "findings": findings(scan.image),
         },
     }
-    return canonical.encode(dsse.sign_statement(dsse.IN_TOTO, statement, key))
 
 
-def make_bundle(scan: Scan, *, manifest: bytes, sbom: bytes, attestation: bytes) -> bytes:
-    """Give the gzipped tar of the three; times are the scan's, owners are nobody, so the bytes are reproducible."""
+def make_bundle(
+    scan: Scan, *, manifest: bytes, sbom: bytes, attestation: bytes, size_bytes: int | None = None
+) -> bytes:
+    """Give the gzipped tar of the three; times are the scan's, owners are nobody, so the bytes are reproducible.
+
+    Raises:
+        ValueError: the archive is longer than the size asked for.
+
+    """
     raw = io.BytesIO()
     contents = {"oci-manifest": manifest, "sbom": sbom, "attestation": attestation}
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -205,15 +285,28 @@ def make_bundle(scan: Scan, *, manifest: bytes, sbom: bytes, attestation: bytes)
             member.size = len(contents[kind])
             member.mtime = int(scan.created.timestamp())
             archive.addfile(member, io.BytesIO(contents[kind]))
-    return gzip.compress(raw.getvalue(), compresslevel=6, mtime=0)
+    plain = gzip.compress(raw.getvalue(), compresslevel=6, mtime=0)
+    return plain if size_bytes is None else _with_comment(plain, size_bytes)
 
 
-def make_evidence(scan: Scan, key: ec.EllipticCurvePrivateKey) -> tuple[Item, ...]:
-    """Make the four items of a scan, in the order of `KINDS`."""
-    sbom = make_sbom(scan)
-    manifest = make_manifest(scan, sbom)
-    attestation = make_attestation(scan, sbom, manifest, key)
-    bundle = make_bundle(scan, manifest=manifest, sbom=sbom, attestation=attestation)
+def _with_comment(plain: bytes, size_bytes: int) -> bytes:
+    """Put a comment into the header of a gzip file so that it has this size.  Source: RFC 1952 §2.3, FCOMMENT."""
+    length = _short(size_bytes, plain + b"\0", "a bundle")
+    head = plain[:3] + b"\x10" + plain[4:10]
+    return head + _FILLER.encode() * length + b"\0" + plain[10:]
+
+
+def make_evidence(scan: Scan, key: ec.EllipticCurvePrivateKey, size_bytes: int | None = None) -> tuple[Item, ...]:
+    """Make the four items of a scan, in the order of `KINDS`; with a size, each of exactly so many bytes.
+
+    Raises:
+        ValueError: one of them is longer than the size asked for.
+
+    """
+    sbom = make_sbom(scan, size_bytes)
+    manifest = make_manifest(scan, sbom, size_bytes)
+    attestation = make_attestation(scan, sbom, manifest, key, size_bytes)
+    bundle = make_bundle(scan, manifest=manifest, sbom=sbom, attestation=attestation, size_bytes=size_bytes)
     contents = {"oci-manifest": manifest, "sbom": sbom, "attestation": attestation, "bundle": bundle}
     signer = keys.key_id(key.public_key())
     return tuple(
