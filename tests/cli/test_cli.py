@@ -206,5 +206,5 @@ def test_completion_prints_a_script(runner: CliRunner) -> None:
 
 def test_nothing_is_slow_to_import() -> None:
     began = time.process_time()
-    assert cli.list_commands(click.Context(cli))[:4] == ["run", "plan", "test", "completion"]
+    assert cli.list_commands(click.Context(cli))[:5] == ["run", "plan", "evidence", "test", "completion"]
     assert time.process_time() - began < 0.5
