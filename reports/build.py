@@ -1,13 +1,14 @@
 """Everything that is made from a record's folder, and what could not be made.
 
 Invariants: a builder that breaks takes nothing with it; a file is there whole or not at all; nothing but the reports'
-own files is written; the verdict is never touched.
+own files is written; the verdict is never touched. The continuity report is made first, because the others link to it,
+and only where both snapshots are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reports import record as records
 
@@ -26,6 +27,13 @@ class Built:
     path: Path
     problem: str = ""
     """Empty when it was written."""
+
+
+def _continuity(record: Record) -> bytes:
+    from reports.continuity import FOLDER  # noqa: PLC0415  # as the other builders: loaded when it is made
+    from reports.continuity import build as made  # noqa: PLC0415
+
+    return made(record.folder / FOLDER, record)
 
 
 def _html(record: Record) -> bytes:
@@ -52,7 +60,11 @@ def _summary(record: Record) -> bytes:
     return made(record).encode()
 
 
+CONTINUITY: Final = "continuity.html"
+PLACES: Final = {CONTINUITY: f"evidence/{CONTINUITY}"}
+"""Where in a record a report is, if not at its top."""
 BUILDERS: dict[str, Callable[[Record], bytes]] = {
+    CONTINUITY: _continuity,
     "junit.xml": _junit,
     "summary.md": _summary,
     "report.html": _html,
@@ -61,15 +73,31 @@ BUILDERS: dict[str, Callable[[Record], bytes]] = {
 
 
 def build(folder: Path, *, names: Sequence[str] = tuple(BUILDERS)) -> list[Built]:
-    """Make reports of a record's folder into it, and return what came of each. Raises nothing for a broken record."""
+    """Make reports of a record's folder into it, and return what came of each. Raises nothing for a broken record.
+
+    The continuity report of a record without two snapshots is passed over.
+    """
+    from reports.evidence import is_complete  # noqa: PLC0415
+
     record = records.read(folder)
-    return [_one(name, record) for name in names]
+    wanted = sorted(names, key=lambda name: name != CONTINUITY)
+    return [_one(name, record) for name in wanted if name != CONTINUITY or is_complete(folder / "evidence")]
+
+
+def build_continuity(folder: Path) -> Built:
+    """Make the continuity report of an evidence folder that belongs to no record."""
+    from reports.continuity import build as made  # noqa: PLC0415
+
+    return _written(CONTINUITY, folder / CONTINUITY, lambda: made(folder))
 
 
 def _one(name: str, record: Record) -> Built:
-    path = record.folder / name
+    return _written(name, record.folder / PLACES.get(name, name), lambda: BUILDERS[name](record))
+
+
+def _written(name: str, path: Path, made: Callable[[], bytes]) -> Built:
     try:
-        write(path, BUILDERS[name](record))
+        write(path, made())
     except Exception as problem:  # noqa: BLE001  # a report must never take the verdict or another report with it
         first = str(problem).partition("\n")[0]
         return Built(name=name, path=path, problem=f"{type(problem).__name__}: {first}")

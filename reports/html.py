@@ -14,7 +14,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from reports import timeline, wording
-from reports.record import NO_VERDICT, PHASES
+from reports.record import CONTINUITY, NO_VERDICT, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +88,7 @@ def facts(record: Record) -> dict[str, Any]:
         "checked": checked(record),
         "troubled": [clause for clause in record.clauses if clause.result in wording.BAD],
         "not_run": wording.not_run_reasons(record),
+        "continuity": CONTINUITY if (record.folder / CONTINUITY).is_file() else "",
         "load": load_rows(record),
         "events": event_counts(record),
     }

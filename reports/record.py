@@ -38,6 +38,9 @@ PHASES: Mapping[str, str] = {
 }
 _BOOKS = ("artifacts/", "evidence/", "gates/", "load/")
 """The folders of a record that hold what its results rest on."""
+CONTINUITY = "evidence/continuity.html"
+"""The page on evidence before and after, where the record has one."""
+_OF_CONTINUITY = frozenset({"4.1a", "E.1", "E.2", "E.3", "E.4", "E.5"})
 _MOST_LINKS = 8
 
 
@@ -489,6 +492,8 @@ def _links(name: str, lines: Sequence[Line], folder: Path) -> tuple[str, ...]:
             if path:
                 found[path] = None
     found[f"evidence/{name}.json"] = None
+    if name in _OF_CONTINUITY:
+        found[CONTINUITY] = None
     files = [path for path in found if (folder / path).exists()]
     return tuple(files[:_MOST_LINKS])
 

@@ -221,4 +221,4 @@ def test_the_command_makes_them_again(tmp_path: Path) -> None:
 
 def test_the_command_refuses_what_is_no_record(tmp_path: Path) -> None:
     ran = CliRunner().invoke(command.report, [str(tmp_path)])
-    assert "holds no record" in str(ran.exception)
+    assert "holds neither a record nor two snapshots" in str(ran.exception)
