@@ -1,7 +1,8 @@
 """Runs every listed fault and compares its outcome with `contract/faults.toml`: `python -m rehearsal.matrix`.
 
 A row holds when the exit code, the failing clause, the cause in words, the remedy and who serves are as listed, and no
-process of the run is left. The process exits 0 only when every row holds.
+process of the run is left. Where evidence was altered, the failed clause's record must name what the injector says that
+it broke: guarantee, code and item. The process exits 0 only when every row holds.
 """
 
 from __future__ import annotations
@@ -60,11 +61,16 @@ class Row:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1)
 @click.option("--strategy", type=click.Choice(["gradual", "instant"]), default="gradual", show_default=True)
+@click.option("--kinds", is_flag=True, help="Every kind of altered evidence too, evidence-altered:KIND.")
 @click.option("--records", type=click.Path(path_type=Path), help="Keep the records here.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the table to this file.")
-def main(names: tuple[str, ...], strategy: str, records: Path | None, markdown: Path | None) -> None:
-    """Rehearse with each fault NAME (all of them without one) and compare with contract/faults.toml."""
-    chosen = faults.named(names, strategy) if names else faults.load(strategy)
+def main(names: tuple[str, ...], strategy: str, *, kinds: bool, records: Path | None, markdown: Path | None) -> None:
+    """Rehearse with each fault NAME and compare with contract/faults.toml.
+
+    A NAME may be a pattern: 'evidence-altered:log-*'. Without one, every fault is rehearsed; the kinds of altered
+    evidence with --kinds only, each being a run of its own.
+    """
+    chosen = chosen_faults(names, strategy, kinds=kinds)
     folder = records or Path(tempfile.mkdtemp(prefix="cutover-matrix-"))
     rows = []
     for fault in chosen:
@@ -78,6 +84,14 @@ def main(names: tuple[str, ...], strategy: str, records: Path | None, markdown: 
     held = sum(not row.differences for row in rows)
     click.echo(f"{held} passed, {len(rows) - held} failed")
     sys.exit(0 if rows and held == len(rows) else 1)
+
+
+def chosen_faults(names: tuple[str, ...], strategy: str, *, kinds: bool) -> tuple[Fault, ...]:
+    """Return the faults that the command line asks for. Raises: EnvironmentFault for a name that matches none."""
+    of_kinds = f"{faults.ALTERED}:"
+    if not names:
+        return tuple(fault for fault in faults.load(strategy) if kinds or not fault.name.startswith(of_kinds))
+    return faults.matching([*names, *([f"{of_kinds}*"] if kinds else [])], strategy)
 
 
 def run(fault: Fault, strategy: str, folder: Path) -> Row:
@@ -98,7 +112,8 @@ def run(fault: Fault, strategy: str, folder: Path) -> Row:
             timeout=LONGEST_RUN_S,
         )
     duration_s = time.monotonic() - began
-    kept = re.search(r"--name (\S+)", (folder / "output.txt").read_text(encoding="utf-8", errors="replace"))
+    said = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
+    kept = re.search(r"--name (\S+)", said)
     serves = "unknown"
     if kept is not None:
         serves = who_serves(kept[1], environment)
@@ -107,6 +122,8 @@ def run(fault: Fault, strategy: str, folder: Path) -> Row:
     verdict: dict[str, Any] = json.loads(verdicts[-1].read_text(encoding="utf-8")) if verdicts else {}
     failing = [item for item in verdict.get("clauses", []) if item["result"] not in PASSED]
     differences = list(differences_of(fault, finished.returncode, failing, serves))
+    if fault.kind:
+        differences += unnamed(fault, said, failing)
     if left := processes_marked(mark):
         differences.append(f"left running: {', '.join(left)}")
     return Row(
@@ -146,6 +163,22 @@ def differences_of(fault: Fault, exit_code: int, failing: list[dict[str, Any]], 
                 yield f"the {kind} does not say {word!r}"
 
 
+def unnamed(fault: Fault, said: str, failing: list[dict[str, Any]]) -> Iterator[str]:
+    """Say so unless the failed clause and what was printed name a broken guarantee, its code and the altered item."""
+    told = re.findall(rf"{re.escape(fault.name)} {faults.MUST_LEAD_TO} (.*)", said)
+    expected = [one for one in map(faults.Expected.parse, told) if one.code == fault.code]
+    if not expected:
+        yield "the injector does not say what it broke"
+        return
+    record = " ".join(str(failing[0].get(key, "")) for key in ("reason", "cause")) if failing else ""
+    printed = "\n".join(line for line in said.splitlines() if faults.MUST_LEAD_TO not in line)
+    for place, text in (("the record", record), ("the output", printed)):
+        if not any(
+            f"{one.guarantee} {faults.guarantees()[one.guarantee]}: {one.code} {one.item}" in text for one in expected
+        ):
+            yield f"{place} does not name {expected[0]}"
+
+
 def processes_marked(mark: str) -> list[str]:
     """Name the processes that still carry a run's mark in their environment."""
     wanted, found = f"{MARK}={mark}".encode(), []
@@ -163,7 +196,7 @@ def processes_marked(mark: str) -> list[str]:
 def line(row: Row) -> str:
     """Return one row in one line."""
     return (
-        f"{row.fault:18} {row.strategy:8} exit {row.exit_code}  {row.clause:5} served by {row.serves:7}"
+        f"{row.fault:46} {row.strategy:8} exit {row.exit_code}  {row.clause:5} served by {row.serves:7}"
         f" {row.duration_s:5.0f} s"
     )
 

@@ -57,7 +57,10 @@ def baseline_digest(upgrade: Upgrade, baseline: Snapshot) -> None:
     continuity.require_digest(upgrade, baseline)
 
 
-@when("the harness takes a second snapshot and the platform verifies continuity", target_fixture="compared")
+@when(
+    "the harness takes a second snapshot and verifies it against the baseline, and the platform verifies continuity",
+    target_fixture="compared",
+)
 def continuity_verified(site: Site, upgrade: Upgrade) -> Continuity:
     return continuity.verify_continuity(site, upgrade)
 
@@ -65,6 +68,11 @@ def continuity_verified(site: Site, upgrade: Upgrade) -> Continuity:
 @then("the evidence balances against the baseline with nothing missing and nothing changed")
 def evidence_balances(compared: Continuity) -> None:
     continuity.require_balance(compared)
+
+
+@then("none of the five guarantees is broken")
+def guarantees_unbroken(compared: Continuity) -> None:
+    continuity.require_five_guarantees(compared)
 
 
 @then("every item made since the baseline is accounted for")

@@ -8,8 +8,9 @@ Feature: Evidence continuity
 
   @clause_4_1a
   Scenario: Nothing was lost or altered
-    When the harness takes a second snapshot and the platform verifies continuity
+    When the harness takes a second snapshot and verifies it against the baseline, and the platform verifies continuity
     Then the evidence balances against the baseline with nothing missing and nothing changed
+    And none of the five guarantees is broken
     And every item made since the baseline is accounted for
     And the harness and the platform agree on continuity
 

@@ -24,11 +24,28 @@ def faults(*, as_json: bool, strategy: str) -> None:
         say(json.dumps([dataclasses.asdict(fault) for fault in every], indent=2))
         return
     for fault in every:
+        if fault.kind and fault.name != listed.ALTERED:
+            _show_kind(fault)
+            continue
         say(fault.name)
         for line in textwrap.wrap(fault.title, 100):
             say(f"    {line}")
-        when = "before the run begins" if fault.strikes_at == listed.START else f"as {fault.strikes_at} begins"
         say(
-            f"    strikes {when}; fails {fault.clause} (phase {fault.phase}), exit code {fault.exit_code}; "
+            f"    strikes {_when(fault)}; fails {fault.clause} (phase {fault.phase}), exit code {fault.exit_code}; "
             f"afterwards {fault.serves} serves"
         )
+        if fault.name == listed.ALTERED:
+            say(f"    the same as {listed.ALTERED}:{fault.kind}; every way to alter evidence is a fault of its own,")
+            say("    and the record names the guarantee, the code and the item:")
+
+
+def _show_kind(fault: listed.Fault) -> None:
+    broken = " or ".join(fault.guarantees)
+    item = "the item" if fault.item == "{item}" else fault.item.replace("{", "the ").replace("}", "")
+    say(f"  {fault.name}  ({fault.layer})")
+    say(f"      {fault.title}")
+    say(f"      strikes {_when(fault)}; {broken} {fault.code}, names {item}")
+
+
+def _when(fault: listed.Fault) -> str:
+    return "before the run begins" if fault.strikes_at == listed.START else f"as {fault.strikes_at} begins"

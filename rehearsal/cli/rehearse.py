@@ -126,9 +126,13 @@ def _perform(
     code = _attend(*sandbox.spawn(place, run, new_group=True))
     if code > _BY_SIGNAL:
         say(f"the run was ended by signal {code - _BY_SIGNAL}; what it did until then is in its journal, in {record}")
+    told = lifecycle.log_text(place, "injector").splitlines()
     for fault in armed:
-        struck = f"{fault.name} struck" in lifecycle.log_text(place, "injector")
+        struck = any(f" {fault.name} struck" in line for line in told)
         say(f"fault {fault.name}: {'struck at ' + fault.strikes_at if struck else 'never struck'}")
+        for line in told:
+            if f" {fault.name} {listed.MUST_LEAD_TO} " in line:
+                say(f"    {line.partition(' ')[2]}")
     return code
 
 

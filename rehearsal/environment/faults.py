@@ -28,6 +28,8 @@ INSTANT = "instant"
 ALTERED = "evidence-altered"
 OWN = "{own}"
 """In a finding: the guarantee of the altered item's own kind."""
+MUST_LEAD_TO = "must lead to"
+"""In the injector's log, between a fault's name and each finding that it must lead to."""
 GUARANTEE_OF_KIND = {"oci-manifest": "E.1", "bundle": "E.1", "sbom": "E.2", "attestation": "E.4"}
 
 
@@ -55,6 +57,9 @@ class Expected:
                 Expected(guarantee=self.guarantee.format(**given), code=self.code, item=self.item.format(**given))
             )
         return tuple(dict.fromkeys(found))
+
+    def __str__(self) -> str:
+        return f"{self.guarantee} {self.code} {self.item}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

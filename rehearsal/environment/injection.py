@@ -9,9 +9,12 @@ process, a selector, an object.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
+import functools
 import json
 import os
+import random
 import signal
 import sys
 import threading
@@ -26,12 +29,15 @@ import psycopg
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_type
 
-from rehearsal.environment import faults, layout, objects
+from rehearsal.environment import faults, layout, objects, tampering
 from rehearsal.environment.api import ApiClient
-from rehearsal.environment.sitedata import DATABASE, EVIDENCE_BUCKET, Secrets
+from rehearsal.environment.sitedata import DATABASE, EVIDENCE_BUCKET, LOG_DATABASE, Secrets
 from rehearsal.node.catalogue import REPOSITORY
 from rehearsal.node.images import remove_tag
+from rehearsal.platform.core import keys
 from rehearsal.platform.core.migrations import MIGRATION_LOCK_KEY
+from rehearsal.platform.core.settings import StoreSettings
+from rehearsal.platform.core.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +47,10 @@ READY = "injector-ready"
 _LOOK_S = 0.03
 _SELECTOR_BOUND_S = 120.0
 _QUEUED_SCANS = 6
+_READ_BY_THE_LOAD = 200
+"""The items at the beginning of the history: the load reads them, and must not find out first."""
 _LOCAL_TABLE = 255
+_FINDINGS_SAID = 20
 _SERVICE = f"/api/v1/namespaces/{layout.GREEN_NAMESPACE}/services/stellaops-green"
 
 
@@ -53,6 +62,8 @@ class Injector:
     known: Secrets
     held: list[psycopg.Connection[Any]] = field(default_factory=list)
     """Sessions that keep a lock for as long as this process lives."""
+    journal: Path | None = None
+    """Of the run that is followed, once it has one."""
 
     def strike(self, fault: faults.Fault) -> None:
         """Switch one fault on, and say so in the log."""
@@ -61,7 +72,8 @@ class Injector:
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what each fault does."""
-        return {
+        altering = {fault.name: functools.partial(self._alter, fault) for fault in faults.load() if fault.kind}
+        return altering | {
             "image-missing": self._image_missing,
             "crash-loop": lambda: self._switch("crash-loop", colour="green"),
             "init-stuck": self._init_stuck,
@@ -72,7 +84,6 @@ class Injector:
             "green-errors": lambda: self._switch("green-errors", colour="green", percent=33),
             "green-slow": lambda: self._switch("green-slow", colour="green", ms=2000),
             "queue-stuck": self._queue_stuck,
-            "evidence-altered": self._evidence_altered,
             "stella-hangs": lambda: self._switch("stella-hangs", command="test smoke"),
             "stella-lies": lambda: self._switch("stella-lies", command="evidence verify-continuity"),
             "prometheus-down": lambda: self._kill("prometheus", signal.SIGKILL),
@@ -145,20 +156,42 @@ class Injector:
             with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
                 answer.read()
 
-    def _evidence_altered(self) -> None:
-        """Flip one bit in the middle of the bundle that was made last before the baseline's history ended."""
-        with psycopg.connect(self.known.dsn(DATABASE)) as connection:
-            row = connection.execute(
-                "select id, object_key from evidence where kind = 'bundle' order by leaf_index limit 1 offset 100"
-            ).fetchone()
-        if row is None:
-            raise LookupError("the site has no bundle to alter")
-        identifier, key = row
-        store = objects.client(self.known)
-        content = bytearray(store.get_object(Bucket=EVIDENCE_BUCKET, Key=key)["Body"].read())
-        content[len(content) // 2] ^= 1
-        store.put_object(Bucket=EVIDENCE_BUCKET, Key=key, Body=bytes(content))
-        self.say(f"evidence-altered: one bit of {identifier} ({key}) is flipped")
+    def _alter(self, fault: faults.Fault) -> None:
+        """Alter evidence of the sealed baseline; the victims follow from the kind alone."""
+        place, known = self.place, self.known
+        settings = StoreSettings(
+            endpoint=objects.ENDPOINT,
+            bucket=EVIDENCE_BUCKET,
+            access_key=known.access_key,
+            secret_key=known.secret_key,
+        )
+        with (
+            psycopg.connect(known.dsn(DATABASE), autocommit=True) as database,
+            psycopg.connect(known.dsn(LOG_DATABASE), autocommit=True) as log,
+            Store(settings) as store,
+        ):
+            site = tampering.Site(
+                database=database,
+                log=log,
+                store=store,
+                trust=place.root / "trust.json",
+                signing_key=keys.load_signing_key((place.root / "signing-key.pem").read_text(encoding="utf-8")),
+                log_key=keys.load_log_key((place.root / "log-signing-key.pem").read_text(encoding="utf-8")),
+                baseline=self._sealed_items(),
+                first=_READ_BY_THE_LOAD,
+            )
+            struck = tampering.strike(fault.kind, site, random.Random(fault.kind))  # noqa: S311 - the same each time
+        for finding in struck.findings[:_FINDINGS_SAID]:
+            self.say(f"{fault.name} {faults.MUST_LEAD_TO} {finding}")
+
+    def _sealed_items(self) -> int:
+        """Return how many items the run's baseline has. Raises: LookupError before it is sealed."""
+        for line in self.journal.read_text(encoding="utf-8").splitlines() if self.journal else ():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if entry.get("event") == "fact" and entry["data"]["name"] == "baseline":
+                    return int(entry["data"]["facts"]["items"])
+        raise LookupError("the run has no baseline yet: nothing can be altered after it")
 
     def _kill(self, part: str, number: signal.Signals) -> None:
         status = json.loads(self.place.status.read_text(encoding="utf-8"))
@@ -170,11 +203,16 @@ def journals(record: Path) -> set[Path]:
     return {*record.glob("journal.jsonl"), *record.glob("*/journal.jsonl")}
 
 
-def clauses_started(record: Path, before: set[Path]) -> Iterator[str]:
-    """Yield the id of each clause that a run not in `before` begins, for ever."""
+def fresh_journal(record: Path, before: set[Path]) -> Path:
+    """Wait for a run that is not in `before`, and return its journal."""
     while not (fresh := journals(record) - before):
         time.sleep(_LOOK_S)
-    with min(fresh).open(encoding="utf-8") as file:
+    return min(fresh)
+
+
+def clauses_started(journal: Path) -> Iterator[str]:
+    """Yield the id of each clause that a run begins, for ever."""
+    with journal.open(encoding="utf-8") as file:
         held = ""
         while True:
             held += file.readline()
@@ -196,7 +234,8 @@ def inject(injector: Injector, armed: Sequence[faults.Fault], record: Path) -> N
     (injector.place.root / READY).touch()
     if not waiting:
         return
-    for clause in clauses_started(record, before):
+    injector.journal = fresh_journal(record, before)
+    for clause in clauses_started(injector.journal):
         for fault in [each for each in waiting if each.strikes_at == clause]:
             injector.strike(fault)
             waiting.remove(fault)

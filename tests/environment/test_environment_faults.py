@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rehearsal.environment import faults, injection, layout, sitedata
+from cutover.evidence import verify
+from cutover.evidence.errors import CODES
+from rehearsal.environment import faults, injection, layout, sitedata, tampering
 from rehearsal.environment.errors import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ FIRST_FAULTS = {
     *("selector-wrong", "green-errors", "green-slow", "queue-stuck", "evidence-altered"),
     *("stella-hangs", "stella-lies", "prometheus-down"),
 }
+KINDS = {f"evidence-altered:{kind}" for kind in faults.alterations()}
 GRADUAL_ONLY = {"3.1a", "3.1b", "3.1c", "3.1d"}
 
 
@@ -36,7 +39,7 @@ def _clauses() -> list[str]:
 @pytest.mark.parametrize("strategy", ["gradual", "instant"])
 def test_every_fault_says_how_a_run_ends_and_never_well(strategy: str) -> None:
     every = faults.load(strategy)
-    assert {fault.name for fault in every} == FIRST_FAULTS
+    assert {fault.name for fault in every} == FIRST_FAULTS | KINDS
     known = _clauses()
     for fault in every:
         assert fault.exit_code in {1, 3, 4, 5}, fault.name
@@ -58,6 +61,47 @@ def test_an_unknown_fault_is_wrong_input_and_told_with_the_list() -> None:
     assert "green-errors" in caught.value.do
 
 
+def test_an_unknown_kind_of_altered_evidence_is_told_with_the_kinds() -> None:
+    with pytest.raises(EnvironmentFault, match="'bundle-bat' is none of them") as caught:
+        faults.named(["evidence-altered:bundle-bat"])
+    assert caught.value.exit_code == 2
+    assert "bundle-bit" in caught.value.do
+
+
+def test_names_are_matched_as_a_shell_does() -> None:
+    found = [fault.name for fault in faults.matching(["stella-*", "evidence-altered:sbom-b?t", "stella-lies"])]
+    assert found == ["stella-hangs", "stella-lies", "evidence-altered:sbom-bit"]
+    with pytest.raises(EnvironmentFault):
+        faults.matching(["nothing-*"])
+
+
+def test_every_kind_of_altered_evidence_can_be_struck_and_names_what_verification_knows() -> None:
+    """The table, the deeds and the library cannot drift apart."""
+    assert faults.guarantees() == verify.TITLES
+    assert set(faults.alterations()) == set(tampering.deeds())
+    assert len(faults.alterations()) >= 40
+    for one in faults.alterations().values():
+        assert one.layer in {"store", "database", "tree", "log", "checkpoint", "key"}, one.kind
+        assert one.balance in {"changed", "missing", "unaccounted", "unchanged"}, one.kind
+        assert {finding.guarantee for finding in one.findings} <= {faults.OWN, *verify.TITLES}, one.kind
+        assert {finding.code for finding in one.findings} <= set(CODES), one.kind
+        assert one.items or "{item}" not in "".join(finding.item for finding in one.findings), one.kind
+
+
+def test_a_finding_is_expected_of_every_name_that_was_struck() -> None:
+    pattern = faults.Expected.parse("{own} content-changed {item}")
+    found = pattern.named({"own": ("E.2",), "item": ("ev-1", "ev-2"), "root": ("unused",)})
+    assert [str(one) for one in found] == ["E.2 content-changed ev-1", "E.2 content-changed ev-2"]
+    fixed = faults.Expected.parse("E.5 checkpoint-missing the log's checkpoint")
+    assert fixed.named({}) == (fixed,)
+
+
+def test_evidence_altered_without_a_kind_is_one_of_the_kinds() -> None:
+    plain, kind = faults.named(["evidence-altered", "evidence-altered:bundle-bit"])
+    assert (plain.kind, plain.cause, plain.title) == (kind.kind, kind.cause, kind.title)
+    assert (plain.guarantees, plain.code, plain.layer) == (("E.1",), "content-changed", "store")
+
+
 def test_a_fault_named_twice_is_armed_once() -> None:
     assert [fault.name for fault in faults.named(["stella-lies", "crash-loop", "stella-lies"])] == [
         "stella-lies",
@@ -72,7 +116,18 @@ def injector(place: Place) -> injection.Injector:
 
 
 def test_the_injector_knows_every_listed_fault(injector: injection.Injector) -> None:
-    assert set(injector.actions()) == FIRST_FAULTS
+    assert set(injector.actions()) == FIRST_FAULTS | KINDS
+
+
+def test_nothing_is_altered_before_there_is_a_baseline(injector: injection.Injector, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text(_line("clause_started", "1.1c"))
+    injector.journal = journal
+    with pytest.raises(LookupError, match="no baseline"):
+        injector._sealed_items()
+    sealed = {"event": "fact", "clause": "1.1c", "data": {"name": "baseline", "facts": {"items": 2012}}}
+    journal.write_text(journal.read_text() + json.dumps(sealed) + "\n")
+    assert injector._sealed_items() == 2012
 
 
 def test_a_switch_is_a_json_file_that_appears_whole(injector: injection.Injector) -> None:
@@ -105,7 +160,8 @@ def test_clauses_are_told_as_a_new_journal_grows_and_an_old_one_is_not_read(tmp_
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert list(islice(injection.clauses_started(tmp_path, {old}), 2)) == ["P.1", "1.1a"]
+    assert injection.fresh_journal(tmp_path, {old}) == fresh
+    assert list(islice(injection.clauses_started(fresh), 2)) == ["P.1", "1.1a"]
     writer.join()
 
 

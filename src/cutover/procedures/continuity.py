@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import parse_rfc3339
-from cutover.errors import ClauseFailed
+from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.evidence import agreement, diff, snapshot, trust, verify
 from cutover.evidence.errors import EvidenceError
 from cutover.procedures import snapshots as taking
@@ -32,6 +32,7 @@ BEFORE = "evidence/before"
 AFTER = "evidence/after"
 BASELINE_REPORT = "artifacts/platform/pre-upgrade-baseline.json"
 REINDEX = "run `stella evidence reindex`; the check passes afterwards only if the content is intact (T.3)"
+MENDED_BY_REINDEX = "T.3: `stella evidence reindex` mends rows and leaves only, and only over contents that are intact"
 SHOWN = 5
 NEW_LEAF_SCHEMA = 2
 
@@ -48,11 +49,18 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuity:
-    """The balance of two snapshots, the platform's answer, and the items there were just after it answered."""
+    """The balance of two snapshots, the five guarantees over them, the platform's answer, and the items just after."""
 
     balance: diff.Diff
+    guarantees: tuple[Guarantee, ...]
     platform: Mapping[str, Any]
+    """Empty when a guarantee is broken and the platform could not answer."""
     items_now: int
+
+    @property
+    def broken(self) -> tuple[Guarantee, ...]:
+        """The guarantees that do not hold."""
+        return tuple(found for found in self.guarantees if not found.holds)
 
 
 def take_baseline(site: Site, upgrade: Upgrade) -> Taken:
@@ -149,12 +157,7 @@ def require_sealed(upgrade: Upgrade) -> Snapshot:
         found = snapshot.load(upgrade.folder / facts["folder"])
         items = sum(1 for _ in found.raw_lines())
     except EvidenceError as error:
-        raise ClauseFailed(
-            "the baseline in the record was altered",
-            code="baseline-altered",
-            seen=str(error),
-            do="take the baseline again: start a new upgrade",
-        ) from error
+        raise _altered_record(error) from error
     expect(
         found.manifest.digest == facts["digest"] and items == facts["items"],
         "the baseline in the record is not the one that was sealed",
@@ -164,6 +167,15 @@ def require_sealed(upgrade: Upgrade) -> Snapshot:
         code="baseline-altered",
     )
     return found
+
+
+def _altered_record(error: EvidenceError) -> ClauseFailed:
+    return ClauseFailed(
+        "the baseline in the record was altered",
+        code="baseline-altered",
+        seen=str(error),
+        do="take the baseline again: start a new upgrade",
+    )
 
 
 def require_digest(upgrade: Upgrade, found: Snapshot) -> None:
@@ -188,11 +200,28 @@ def require_export(upgrade: Upgrade, folder: Path, reported: int) -> None:
 
 
 def verify_continuity(site: Site, upgrade: Upgrade) -> Continuity:
-    """Take the second snapshot, compare it with the baseline, and let the platform verify continuity (4.1a)."""
+    """Take the second snapshot, verify the five guarantees against the baseline, and ask the platform (4.1a).
+
+    Raises:
+        ClauseFailed: `baseline-altered`, a snapshot in the record is not the one that was taken.
+        CouldNotMeasure, ClauseFailed: the platform gives no answer, and no guarantee is broken, which would matter
+            more.
+    """
     after = _take(site, upgrade, AFTER)
-    balance = diff.compare(upgrade.folder / BEFORE, upgrade.folder / AFTER)
-    upgrade.path("evidence", "diff.json").write_text(json.dumps(balance.as_json(), indent=1))
     upgrade.remember("second-snapshot", folder=AFTER, digest=after.manifest.digest, items=after.manifest.items)
+    try:
+        report = verify.five_guarantees(
+            upgrade.folder / BEFORE,
+            upgrade.folder / AFTER,
+            trust=trust.load(upgrade.target.evidence.trust_root),
+            tree_source=site.database,
+            log_source=site.log,
+            new_schema=NEW_LEAF_SCHEMA,
+        )
+    except EvidenceError as error:
+        raise _altered_record(error) from error
+    balance = report.diff
+    taking.keep_balance(upgrade.folder / "evidence", balance)
     upgrade.journal.write(
         "evidence",
         before=balance.before,
@@ -202,32 +231,96 @@ def verify_continuity(site: Site, upgrade: Upgrade) -> Continuity:
         added=balance.added,
         unchanged=balance.unchanged,
     )
-    answer = site.stella.call(
-        "evidence",
-        "verify-continuity",
-        "--baseline",
-        str(upgrade.folder / BASELINE_REPORT),
-        "--output",
-        str(upgrade.path("artifacts", "platform", "post-upgrade-report.html")),
-        namespace=upgrade.roles.green.namespace,
-        check=False,
+    for found in report.guarantees:
+        _keep(upgrade, found, f"{found.clause}.json")
+    answer: Mapping[str, Any] = {}
+    try:
+        answer = site.stella.call(
+            "evidence",
+            "verify-continuity",
+            "--baseline",
+            str(upgrade.folder / BASELINE_REPORT),
+            "--output",
+            str(upgrade.path("artifacts", "platform", "post-upgrade-report.html")),
+            namespace=upgrade.roles.green.namespace,
+            check=False,
+        )
+    except (CouldNotMeasure, ClauseFailed):
+        if report.holds and not balance.missing + balance.changed:
+            raise
+    return Continuity(
+        balance=balance,
+        guarantees=report.guarantees,
+        platform=answer,
+        items_now=site.database.evidence_count(),
     )
-    return Continuity(balance=balance, platform=answer, items_now=site.database.evidence_count())
 
 
 def require_balance(continuity: Continuity) -> None:
-    """Demand that nothing is missing and nothing changed (4.1a)."""
+    """Demand that nothing is missing and nothing changed; the guarantees say which item and why (4.1a)."""
     balance = continuity.balance
     named = ", ".join(f"{item.id} ({item.kind}) {item.what}" for item in balance.items[:SHOWN])
-    expect(
-        balance.missing == 0 and balance.changed == 0 and balance.before > 0,
-        "evidence was lost or altered",
+    _require_unbroken(
+        continuity,
+        is_so=balance.missing == 0 and balance.changed == 0 and balance.before > 0,
+        message="evidence was lost or altered",
         seen=f"{balance.missing} missing, {balance.changed} changed of {balance.before}: {named}",
-        guide="4.1",
-        do=REINDEX,
         code="evidence-changed",
-        cause_text=f"evidence is not what it was when the baseline was taken, before the upgrade: {named}",
+        note=MENDED_BY_REINDEX,
     )
+
+
+def require_five_guarantees(continuity: Continuity) -> None:
+    """Demand that all five guarantees hold over both snapshots, the tree and the log (4.1a, E.1 to E.5)."""
+    broken = continuity.broken
+    _require_unbroken(
+        continuity,
+        is_so=not broken,
+        message="the evidence balances, and cannot be trusted",
+        seen=f"{len(broken)} of {len(continuity.guarantees)} guarantees are broken",
+        code="evidence-guarantee-broken",
+    )
+
+
+def _require_unbroken(
+    continuity: Continuity, *, is_so: bool, message: str, seen: str, code: str, note: str = ""
+) -> None:
+    """Pass, or fail with every broken guarantee by clause and title, its findings by code and item, and a remedy."""
+    if is_so:
+        return
+    broken = continuity.broken
+    told = [line for found in broken for line in _told(found)]
+    remedies = [finding.remedy for found in broken for finding in found.findings[:1]]
+    raise ClauseFailed(
+        f"{message}: {', '.join(f'{found.clause} {found.title}' for found in broken)}" if broken else message,
+        code=code,
+        seen=seen,
+        guide="4.1",
+        do="; ".join([*dict.fromkeys(remedies), *([note] if note else [])]),
+        cause_text="\n".join(["evidence is not what it was when the baseline was taken, before the upgrade:", *told]),
+        guarantees=[found.clause for found in broken],
+        findings=[finding.as_json() | {"clause": found.clause} for found in broken for finding in _chosen(found)],
+    )
+
+
+def _told(found: Guarantee) -> list[str]:
+    """Return a broken guarantee in lines: its clause and title, code and item of what it found."""
+    lines = [
+        f"{found.clause} {found.title}: {finding.code} {finding.item},"
+        f" expected {finding.expected}, found {finding.actual}"
+        for finding in _chosen(found)
+    ]
+    more = found.findings_total - len(lines)
+    return [*lines, f"{found.clause} {found.title}: and {more} more, in evidence/{found.clause}.json"][
+        : None if more else -1
+    ]
+
+
+def _chosen(found: Guarantee) -> list[Finding]:
+    """Return the few findings that are shown: the first of each code, then the others in order."""
+    first = {finding.code: finding for finding in reversed(found.findings)}
+    leading = [finding for finding in found.findings if first[finding.code] is finding]
+    return [*leading, *(finding for finding in found.findings if finding not in leading)][:SHOWN]
 
 
 def require_accounted(upgrade: Upgrade, continuity: Continuity) -> None:
