@@ -22,6 +22,10 @@ RESTORE: Final = (
 RESTORE_ROW: Final = "restore the row from the dump of clause 1.2a; `stella evidence reindex` only over intact contents"
 RESTORE_LEAF: Final = "restore the leaf from the dump of clause 1.2a; never rebuild the tree over changed items"
 INVESTIGATE: Final = "stop the upgrade, keep both databases as they are, and find out who wrote after the baseline"
+SIGNED_BY_ANOTHER: Final = (
+    "do not use the artifact; if the signer is legitimate, the policy and the trusted root must name it, from before"
+)
+FETCH_BUNDLE: Final = "fetch the bundle again from where it was made; if it stays so, have the artifact signed again"
 REPORT: Final = "the input is not in the standard's form: fetch it again, and report it to whoever produced it"
 
 CODES: Final[Mapping[str, str]] = MappingProxyType(
@@ -49,6 +53,25 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         + RESTORE,
         "signature-threshold": "collect the missing signatures, each by another key",
         "trust-root-changed": "verify with the very trust.json that the baseline was taken with",
+        # Sigstore bundles
+        "bundle-malformed": REPORT,
+        "statement-malformed": REPORT,
+        "policy-malformed": "name identity, issuer, and exactly one of the artifact's bytes and its sha256: digest",
+        "trusted-root-malformed": "restore trusted_root.json from where the operator keeps it; never take it from the "
+        "site",
+        "artifact-mismatch": "fetch artifact and bundle again from where they were made; if they still differ, the "
+        "artifact is not the one that was signed",
+        "identity-mismatch": SIGNED_BY_ANOTHER,
+        "issuer-mismatch": SIGNED_BY_ANOTHER,
+        "certificate-untrusted": SIGNED_BY_ANOTHER,
+        "certificate-expired": "have the artifact signed again: nobody vouches for a signature made out of that time",
+        "certificate-unlogged": SIGNED_BY_ANOTHER,
+        "timestamp-missing": "ask the signer for a bundle with a promise or a timestamp: without a time nothing holds",
+        "timestamp-invalid": FETCH_BUNDLE,
+        "log-unknown": "verify with the trusted root of the instance that signed, held since before the upgrade",
+        "log-entry-unproven": FETCH_BUNDLE,
+        "log-promise-invalid": FETCH_BUNDLE,
+        "log-entry-mismatch": FETCH_BUNDLE,
         # contents and rows
         "content-changed": RESTORE,
         "content-missing": RESTORE,
