@@ -8,11 +8,13 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import jsonschema
 import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutover import project
 from cutover.evidence import dsse, leaves, snapshot
 from cutover.evidence.errors import EvidenceError
 from cutover.evidence.sources import EvidenceRow, RowList
@@ -52,6 +54,20 @@ def test_lines_hold_facts_of_the_content_and_of_the_row(world: World, tmp_path: 
     assert lines[2].signer_key_ids == (dsse.key_id(SIGNER.public_key()),)
     assert lines[2].declared_signer_key_id == "claimed"
     assert lines[1].sha256 == sha256(world.objects[world.rows[1].object_key]).hexdigest()
+
+
+def test_a_snapshot_is_as_the_contract_says(world: World, tmp_path: Path):
+    """Its manifest, every line and every finding."""
+    world.objects[world.rows[3].object_key] += b"!"
+    del world.objects[world.rows[5].object_key]
+    schema = json.loads((project.CONTRACT / "snapshot.schema.json").read_text("utf-8"))
+    folder = world.snapshot(tmp_path / "s")
+    jsonschema.validate(json.loads((folder / "manifest.json").read_text("utf-8")), schema)
+    for name, definition in (("lines.jsonl", "line"), ("findings.jsonl", "finding")):
+        lines = (folder / name).read_text("utf-8").splitlines()
+        assert lines
+        for line in lines:
+            jsonschema.validate(json.loads(line), {**schema["$defs"][definition], "$defs": schema["$defs"]})
 
 
 def test_the_same_site_gives_the_same_bytes(world: World, tmp_path: Path):
