@@ -16,18 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from cutover.errors import ClauseFailed, CouldNotMeasure
-from cutover.site.bulk import BulkReader, ReadError, Settings, StatusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    import urllib3
     from mypy_boto3_s3 import S3Client
 
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
+_CHUNK_BYTES = 1 << 20
 _ARCHIVERS = 8
 _POOL = 16
 _REGION = "us-east-1"
@@ -79,7 +81,7 @@ class Store:
         region: str = _REGION,
         pool: int = _POOL,
     ) -> None:
-        """Open nothing yet. pool: how many connections are kept beside those of bulk reads."""
+        """Open nothing yet. pool: how many connections are kept, and so how many readers make sense."""
         self.endpoint = endpoint.rstrip("/")
         self.bucket = bucket
         self.archive_bucket = archive_bucket
@@ -90,17 +92,8 @@ class Store:
         self._lock = threading.Lock()
         self._client: S3Client | None = None
         self._archive_lock: ArchiveLock | None = None
-        self._reader = BulkReader(
-            Settings(
-                endpoint=self.endpoint,
-                bucket=bucket,
-                access_key=access_key,
-                secret_key=secret_key,
-                region=region,
-                connect_timeout_s=_CONNECT_TIMEOUT_S,
-                read_timeout_s=_READ_TIMEOUT_S,
-            )
-        )
+        self._http: urllib3.HTTPConnectionPool | None = None
+        self._signer: Any = None
 
     def __reduce__(self) -> tuple[Callable[[], Store], tuple[()]]:
         """Pickle as what it was made from: a worker process opens connections of its own."""
@@ -141,6 +134,27 @@ class Store:
                     ),
                 )
             return self._client
+
+    def _pooled(self) -> tuple[urllib3.HTTPConnectionPool, Any]:
+        """Return the connections and the signer of the bulk path: botocore's signature on a bare HTTP request.
+
+        boto3's own call costs several times the request itself; the signature is the same.
+        """
+        with self._lock:
+            if self._http is None:
+                import urllib3  # noqa: PLC0415
+                from botocore.auth import S3SigV4Auth  # noqa: PLC0415 (slow to import)
+                from botocore.credentials import Credentials  # noqa: PLC0415
+
+                self._http = urllib3.connectionpool.connection_from_url(
+                    self.endpoint,
+                    maxsize=self._pool,
+                    block=True,
+                    timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S),
+                    retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=[], redirect=0),
+                )
+                self._signer = S3SigV4Auth(Credentials(self._access_key, self._secret_key), "s3", self._region)
+            return self._http, self._signer
 
     @contextlib.contextmanager
     def _asking(self, what: str) -> Iterator[S3Client]:
@@ -190,20 +204,43 @@ class Store:
         Raises: ClauseFailed `object-absent`, CouldNotMeasure `store-refused`, `store-unreachable`; the last also while
         reading, when the connection ends before the length that was announced.
         """
-        what = f"{self.bucket}/{key}"
-        try:
-            chunks = self._reader.open(key)
-        except StatusError as error:
-            raise (self._absent(what) if error.status == 404 else self._refused(what, str(error))) from error
-        except ReadError as error:
-            raise self._unreachable(what, error) from error
-        return self._chunks(chunks, what)
+        import urllib3  # noqa: PLC0415
 
-    def _chunks(self, chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
+        pool, signer = self._pooled()
+        what = f"{self.bucket}/{key}"
+        path = f"/{self.bucket}/{quote(key, safe='/~')}"
         try:
-            yield from chunks
-        except ReadError as error:
+            answer = pool.urlopen("GET", path, headers=self._signed(signer, path), preload_content=False)
+            if answer.status == 200:
+                return self._chunks(answer, what)
+            said = answer.read(300)
+            answer.close()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._unreachable(what, error) from error
+        raise self._absent(what) if answer.status == 404 else self._refused(what, f"{answer.status} {said!r}")
+
+    def _chunks(self, answer: urllib3.BaseHTTPResponse, what: str) -> Iterator[bytes]:
+        import urllib3  # noqa: PLC0415
+
+        complete = False
+        try:
+            while chunk := answer.read(_CHUNK_BYTES):
+                yield chunk
+            complete = True
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreachable(what, error) from error
+        finally:
+            if complete:
+                answer.release_conn()
+            else:
+                answer.close()
+
+    def _signed(self, signer: Any, path: str) -> dict[str, str]:  # noqa: ANN401 (botocore ships no types)
+        from botocore.awsrequest import AWSRequest  # noqa: PLC0415 (slow to import)
+
+        request = AWSRequest(method="GET", url=self.endpoint + path)
+        signer.add_auth(request)
+        return {**dict(request.headers.items()), "Host": urlsplit(self.endpoint).netloc}
 
     # -- small objects ---------------------------------------------------------------------------------------------
 
@@ -315,7 +352,9 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            self._reader.close()
+            if self._http is not None:
+                self._http.close()
+                self._http = None
             if self._client is not None:
                 self._client.close()
                 self._client = None
