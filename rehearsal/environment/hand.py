@@ -85,6 +85,12 @@ class Hand:
     rng: random.Random
     kinds: tuple[str, ...]
     undoing: list[Callable[[], None]] = field(default_factory=list)
+    thawing: list[Callable[[], None]] = field(default_factory=list)
+    """What must be undone first: while a table takes no row, none can be put back."""
+
+    def way_back(self) -> list[Callable[[], None]]:
+        """Return everything that undoes the changes, in the order in which it is called."""
+        return [*self.thawing, *reversed(self.undoing)]
 
     # choosing
 
@@ -184,7 +190,7 @@ class Hand:
         for statement in statements:
             connection.execute(sql.SQL(statement).format(sql.Identifier(table)))
         removal = sql.SQL("DROP TRIGGER keep_out ON {}").format(sql.Identifier(table))
-        self.undoing.append(lambda: _run(connection, removal, ()))
+        self.thawing.append(lambda: _run(connection, removal, ()))
 
     # trees and log
 

@@ -34,7 +34,7 @@ class Struck:
     layer: str
     names: Names
     findings: tuple[Expected, ...]
-    undoing: list[Callable[[], None]] = field(repr=False)
+    way_back: list[Callable[[], None]] = field(repr=False)
 
     @property
     def victims(self) -> tuple[str, ...]:
@@ -42,9 +42,9 @@ class Struck:
         return tuple(dict.fromkeys(finding.item for finding in self.findings))
 
     def undo(self) -> None:
-        """Bring the site back to what it was, newest change first."""
-        while self.undoing:
-            self.undoing.pop()()
+        """Bring the site back to what it was, newest change first; a second time does nothing."""
+        while self.way_back:
+            self.way_back.pop(0)()
 
 
 def strike(kind: str, site: Site, rng: random.Random) -> Struck:
@@ -57,11 +57,11 @@ def strike(kind: str, site: Site, rng: random.Random) -> Struck:
     try:
         names = DEEDS[kind](hand)
     except BaseException:
-        while hand.undoing:
-            hand.undoing.pop()()
+        for step in hand.way_back():
+            step()
         raise
     found = tuple(dict.fromkeys(one for pattern in listed.findings for one in pattern.named(names)))
-    return Struck(kind=kind, layer=listed.layer, names=names, findings=found, undoing=hand.undoing)
+    return Struck(kind=kind, layer=listed.layer, names=names, findings=found, way_back=hand.way_back())
 
 
 def deeds() -> tuple[str, ...]:
