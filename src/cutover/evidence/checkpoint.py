@@ -62,7 +62,7 @@ class Verifier:
         """
         item = "the log's verifier key"
         parts = text.strip().split("+", 2) if isinstance(text, str) else []
-        if len(parts) != 3 or not _is_name(parts[0]):
+        if len(parts) != 3 or not _is_name(parts[0]) or not parts[0].isprintable():
             raise EvidenceError("key-malformed", item, expected="name+hash+base64", actual=text)
         name, stated, encoded = parts
         material = from_base64(encoded, code="key-malformed", item=item)
