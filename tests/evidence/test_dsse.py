@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import copy
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cutover.evidence import dsse
+from cutover.evidence._json import from_base64
 from cutover.evidence.errors import EvidenceError
 from tests.evidence.world import SIGNER, STRANGER, pem, sign
 
@@ -175,6 +178,46 @@ def test_mutated_envelopes_never_change_what_is_accepted(position: int, value: i
     except EvidenceError:
         return
     assert (verified.payload, verified.payload_type) == (b"hello world", TYPE)
+
+
+CANONICAL = rfc8785.dumps(sign(TYPE, b"hello world?>"))  # type: ignore[arg-type]
+Text = st.text(max_size=8) | st.sampled_from(('"', "\\", "\x7f", "\n", ""))
+Base64 = st.binary(max_size=9).map(lambda raw: base64.b64encode(raw).decode())
+
+
+@given(Base64 | Text, Base64 | Text, Text, Text)
+def test_the_fast_reading_is_the_strict_one(payload: str, signature: str, kind: str, hint: str):
+    """Of an envelope in canonical form, whatever stands in it: the same reading, or none."""
+    envelope = {"payload": payload, "payloadType": kind, "signatures": [{"keyid": hint, "sig": signature}]}
+    raw = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
+    fast = dsse._parse_canonical(raw)
+    assert fast is None or fast == dsse._parse(raw, "envelope")
+
+
+@given(st.integers(0, len(CANONICAL) - 1), st.binary(max_size=2), st.integers(0, 2))
+def test_the_fast_reading_of_mutated_bytes_is_the_strict_one(position: int, inserted: bytes, dropped: int):
+    mutated = CANONICAL[:position] + inserted + CANONICAL[position + dropped :]
+    fast = dsse._parse_canonical(mutated)
+    assert fast is None or fast == dsse._parse(mutated, "envelope")
+
+
+def test_signers_envelopes_are_read_fast():
+    assert dsse._parse_canonical(CANONICAL) == dsse._parse(CANONICAL, "envelope")
+
+
+@given(st.text("AQghwxyz089+/-_=\n ", max_size=12) | Base64)
+def test_base64_has_one_spelling(text: str):
+    """Accepted is exactly what encodes back to itself in one of the two alphabets."""
+    try:
+        decoded = from_base64(text, code="envelope-malformed", item="text")
+    except EvidenceError:
+        decoded = None
+    spellings = set()
+    with suppress(ValueError):
+        plain = base64.b64decode(text.replace("-", "+").replace("_", "/"))
+        spellings = {base64.b64encode(plain).decode(), base64.urlsafe_b64encode(plain).decode()}
+    assert (decoded is not None) == (text in spellings)
+    assert decoded is None or decoded == plain
 
 
 def spki(key: Any) -> bytes:  # noqa: ANN401 - any private key of the library

@@ -6,7 +6,6 @@ back to itself are refused with the caller's own code.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ def parse(raw: bytes | str, *, code: str, item: str) -> object:
     try:
         text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
         text.encode("utf-8")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        return _decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise EvidenceError(code, item, expected="one strict JSON document", actual=error) from error
 
@@ -61,11 +60,23 @@ def from_base64(text: object, *, code: str, item: str) -> bytes:
         raise EvidenceError(code, item, expected="one base64 alphabet", actual="characters of both")
     try:
         raw = text.encode("ascii")
-        decoded = binascii.a2b_base64(raw.translate(_STANDARD) if url_safe else raw, strict_mode=True)
+        return standard_base64(raw.translate(_STANDARD) if url_safe else raw)
     except ValueError as error:
-        raise EvidenceError(code, item, expected="base64", actual=error) from error
-    if (base64.urlsafe_b64encode(decoded) if url_safe else base64.b64encode(decoded)) != raw:
-        raise EvidenceError(code, item, expected="canonical base64", actual="bits left over, or padding amiss")
+        raise EvidenceError(code, item, expected="canonical base64", actual=error) from error
+
+
+def standard_base64(raw: bytes) -> bytes:
+    """Decode padded base64 of the standard alphabet in its one canonical spelling.
+
+    Raises:
+        ValueError: it is not.
+
+    """
+    decoded = binascii.a2b_base64(raw, strict_mode=True)
+    # Four characters for three bytes: with the length right, only bits of the last group that no byte takes are open.
+    groups = max(len(decoded) - 1, 0) // 3
+    if raw[4 * groups :] != binascii.b2a_base64(decoded[3 * groups :], newline=False):
+        raise ValueError("bits left over, or padding amiss")
     return decoded
 
 
@@ -81,3 +92,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)

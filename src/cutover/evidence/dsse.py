@@ -6,6 +6,7 @@ keys, not signatures; keys decide the algorithm, the envelope does not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from cutover.evidence._json import from_base64, parse_object
+from cutover.evidence._json import from_base64, parse_object, standard_base64
 from cutover.evidence.errors import EvidenceError
 
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
@@ -24,6 +25,15 @@ PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublic
 MIN_RSA_BITS: Final = 2048
 MAX_SIGNATURES: Final = 64
 """More signatures than this in one envelope are refused: each costs a verification a key."""
+
+_Parsed = tuple[str, bytes, tuple[tuple[str, bytes], ...]]  # payload type, payload, (key id, signature) each
+_TEXT: Final = rb"[ !#-\[\]-~]"  # printable ASCII without quote and backslash
+_CANONICAL: Final = re.compile(
+    rb'\{"payload":"([^"]*)","payloadType":"(%b+)","signatures":\[\{"keyid":"(%b*)","sig":"([^"]*)"\}\]\}'
+    % (_TEXT, _TEXT)
+)
+_ECDSA: Final = ec.ECDSA(hashes.SHA256())
+_RSA_SCHEMES: Final = (padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO), padding.PKCS1v15())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +68,26 @@ class KeyRing:
         """Verify as the module's `verify` does, naming `item` in a refusal."""
         if threshold < 1:
             raise EvidenceError("signature-threshold", item, expected="a threshold of at least 1", actual=threshold)
-        payload_type, payload, signatures = _parse(envelope, item)
+        payload_type, payload, signatures = _parse_canonical(envelope) or _parse(envelope, item)
         message = pae(payload_type, payload)
         signed: set[str] = set()
         for hint, signature in signatures:
-            hinted = [hint] if hint in self._keys else []
-            for name in [*hinted, *(name for name in self._keys if name != hint)]:
-                if name not in signed and is_signature(self._keys[name], signature, message):
+            hinted = self._keys.get(hint)
+            if hinted is not None and hint not in signed and is_signature(hinted, signature, message):
+                signed.add(hint)
+                continue
+            for name, key in self._keys.items():
+                if name != hint and name not in signed and is_signature(key, signature, message):
                     signed.add(name)
                     break
         if len(signed) < threshold:
             raise self._refusal(item, threshold, signed, signatures)
-        names = tuple(name for name in self._keys if name in signed)
+        names = [name for name in self._keys if name in signed]
         return Verified(
             payload=payload,
             payload_type=payload_type,
-            keys=tuple(self._keys[name] for name in names),
-            key_ids=names,
+            keys=tuple([self._keys[name] for name in names]),
+            key_ids=tuple(names),
         )
 
     def _refusal(
@@ -139,7 +152,7 @@ def verify(envelope: bytes | str | Mapping[str, object], keys: Iterable[PublicKe
     return KeyRing(keys).verify(envelope, threshold=threshold)
 
 
-def _parse(envelope: bytes | str | Mapping[str, object], item: str) -> tuple[str, bytes, tuple[tuple[str, bytes], ...]]:
+def _parse(envelope: bytes | str | Mapping[str, object], item: str) -> _Parsed:
     code = "envelope-malformed"
     fields = parse_object(envelope, code=code, item=item)
     payload_type = fields.get("payloadType")
@@ -168,13 +181,29 @@ def _parse(envelope: bytes | str | Mapping[str, object], item: str) -> tuple[str
     return payload_type, payload, tuple(signatures)
 
 
+def _parse_canonical(envelope: object) -> _Parsed | None:
+    """Read RFC 8785 bytes with one signature as `_parse` would, at twice its speed; None for all else, right or wrong.
+
+    No string of this form has an escape, so each stands for itself (in base64 a backslash is refused).
+    """
+    found = _CANONICAL.fullmatch(envelope) if isinstance(envelope, bytes) else None
+    if found is None:
+        return None
+    payload, payload_type, hint, signature = found.groups()
+    try:
+        signatures = ((hint.decode("ascii"), standard_base64(signature)),)
+        return payload_type.decode("ascii"), standard_base64(payload), signatures
+    except ValueError:
+        return None
+
+
 def is_signature(key: PublicKey, signature: bytes, message: bytes) -> bool:
     """Say whether a supported key signed a message; the key decides the algorithm, over SHA-256 where it needs one."""
-    if isinstance(key, rsa.RSAPublicKey):
-        return _is_rsa_signature(key, signature, message)
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+            key.verify(signature, message, _ECDSA)
+        elif isinstance(key, rsa.RSAPublicKey):
+            return _is_rsa_signature(key, signature, message)
         else:
             key.verify(signature, message)
     except InvalidSignature:
@@ -184,7 +213,7 @@ def is_signature(key: PublicKey, signature: bytes, message: bytes) -> bool:
 
 def _is_rsa_signature(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
     """Accept RSASSA-PSS and RSASSA-PKCS1-v1_5 over SHA-256: signers use either, and both bind the message."""
-    for scheme in (padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO), padding.PKCS1v15()):
+    for scheme in _RSA_SCHEMES:
         try:
             key.verify(signature, message, scheme, hashes.SHA256())
         except InvalidSignature:
