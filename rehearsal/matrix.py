@@ -74,7 +74,7 @@ def main(names: tuple[str, ...], strategy: str, *, kinds: bool, records: Path | 
     folder = records or Path(tempfile.mkdtemp(prefix="cutover-matrix-"))
     rows = []
     for fault in chosen:
-        row = run(fault, strategy, folder / f"{strategy}-{fault.name}")
+        row = run(fault, strategy, folder / f"{strategy}-{fault.name}".replace(":", "-"))
         rows.append(row)
         click.echo(f"{'✔' if not row.differences else '✘'} {line(row)}")
         for difference in row.differences:

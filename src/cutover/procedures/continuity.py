@@ -414,9 +414,21 @@ def _keep(upgrade: Upgrade, found: Guarantee, name: str) -> None:
 
 def require_guarantee(found: Guarantee) -> None:
     """Demand that a guarantee holds over at least one item."""
-    expect(found.checked > 0, f"{found.title}: nothing was checked", seen="0 items", code="nothing-checked")
-    _require_none(list(found.findings), f"{found.title}: not so", total=found.findings_total)
-    expect(found.holds, f"{found.title}: not so", seen=f"{found.findings_total} findings", code="guarantee-broken")
+    named = f"{found.clause} {found.title}"
+    expect(found.checked > 0, f"{named}: nothing was checked", seen="0 items", code="nothing-checked")
+    if found.holds:
+        return
+    told = _told(found)
+    raise ClauseFailed(
+        f"{named}: not so",
+        code=found.findings[0].code if found.findings else "guarantee-broken",
+        seen="\n".join([f"{found.findings_total} findings, {found.checked} checked", *told]),
+        guide="4.1",
+        do=found.findings[0].remedy if found.findings else "",
+        cause_text="\n".join(["evidence is not what it should be:", *told]),
+        guarantees=[found.clause],
+        findings=[finding.as_json() | {"clause": found.clause} for finding in _chosen(found)],
+    )
 
 
 def require_cross_reference(site: Site, upgrade: Upgrade) -> None:
