@@ -83,6 +83,11 @@ class Case:
         Case("the count", lambda r: r.update(items=13), {("agreement-count", "the platform's report")}),
         Case("the root", lambda r: r.update(root="0" * 64), {("agreement-root", "root of schema 1 at 12")}),
         Case(
+            "a schema that no release has",
+            lambda r: r.update(schema_version=3),
+            {("schema-unknown", "the platform's report")},
+        ),
+        Case(
             "the schema of the root",
             lambda r: r.update(schema_version=2),
             {("agreement-root", "root of schema 2 at 12")},

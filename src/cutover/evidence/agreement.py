@@ -174,7 +174,10 @@ def verify_export(ours: Snapshot, folder: Path) -> list[Finding]:
 def _root(ours: Snapshot, theirs: Mapping[str, object], size: int) -> Iterable[Finding]:
     """Compare the root at their size, where our snapshot has that many leaves."""
     schema, leaves = _number(theirs, "schema_version"), ours.manifest.watermark.leaves
-    if schema not in SCHEMAS or size > leaves:
+    if schema not in SCHEMAS:
+        yield Finding.of("schema-unknown", "the platform's report", expected=SCHEMAS, actual=schema)
+        return
+    if size > leaves:
         return
     with HashTable(leaves) as table:
         for line in ours.lines():
