@@ -156,7 +156,7 @@
       const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
       words[i] = (words[i - 16] + s0 + words[i - 7] + s1) | 0;
     }
-    let [a, b, c, d, e, f, g, h] = state;
+    let a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5], g = state[6], h = state[7];
     for (let i = 0; i < 64; i += 1) {
       const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
       const t1 = (h + s1 + ((e & f) ^ (~e & g)) + ROUND[i] + words[i]) | 0;
@@ -170,14 +170,15 @@
     state.set(START);
     let at = 0;
     for (; at + 64 <= length; at += 64) compress(bytes, at);
+    const rest = length - at;
     block.fill(0);
-    block.set(bytes.subarray(at, length));
-    block[length - at] = 0x80;
-    if (length - at > 55) {
+    for (let i = 0; i < rest; i += 1) block[i] = bytes[at + i];
+    block[rest] = 0x80;
+    if (rest > 55) {
       compress(block, 0);
       block.fill(0);
     }
-    new DataView(block.buffer).setUint32(60, length * 8);
+    block[60] = length >>> 21; block[61] = length >>> 13; block[62] = length >>> 5; block[63] = length << 3;
     compress(block, 0);
     for (let i = 0; i < 8; i += 1, to += 4) {
       out[to] = state[i] >>> 24; out[to + 1] = state[i] >>> 16; out[to + 2] = state[i] >>> 8; out[to + 3] = state[i];
@@ -399,7 +400,7 @@
       for (const field_ of head.fields) {
         const differs = before && after && JSON.stringify(before[field_]) !== JSON.stringify(after[field_]);
         const row = make("tr", differs ? { className: "differs" } : {}, make("th", { scope: "row" }, field_));
-        if (name === "changed") row.append(make("td", {}, value(before[field_])), make("td", {}, differs ? value(after[field_]) : make("span", { className: "soft" }, "the same")));
+        if (name === "changed") row.append(make("td", { "data-side": "before" }, value(before[field_])), make("td", { "data-side": "after" }, differs ? value(after[field_]) : make("span", { className: "soft" }, "the same")));
         else row.append(make("td", {}, value(line[field_])));
         table.append(row);
       }
@@ -422,7 +423,7 @@
       }
       detail.replaceChildren(
         make("h3", {}, make("span", { className: "state s-" + name }, name), " ", make("span", { className: "mono" }, ids[item]), " ", make("span", { className: "soft" }, line.kind)),
-        ...found.map(([source, code, expected, actual]) => make("p", { className: "finding" }, make("b", {}, source), " ", make("code", {}, code), " expected ", make("code", {}, expected), ", found ", make("code", {}, actual), make("small", {}, (head.titles[source] ? head.titles[source] + ". " : "") + (head.remedies[code] || "")))),
+        ...found.map(([source, code, expected, actual]) => make("p", { className: "finding" }, make("b", {}, source), " ", make("code", {}, code), " expected ", make("code", {}, expected), ", found ", make("code", {}, actual), make("small", {}, (head.titles[source] ? head.titles[source] + " · " : "") + (head.remedies[code] || "")))),
         make("table", { className: "fields" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Field"), ...where.map((one) => make("th", { scope: "col" }, one)))), table),
         make("h4", {}, "Content"),
         make("p", {}, line.signer_key_ids && line.signer_key_ids.length ? "Signed by the trusted key above, verified over its bytes. " : "", "SHA-256 of the object's bytes must be ", make("code", {}, line.declared_sha256), after && after.sha256 === null ? make("span", { className: "alarm" }, " The store has no such object.") : null),
@@ -483,6 +484,17 @@
     });
     narrow.addEventListener("change", size);
     addEventListener("resize", draw);
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[data-item]");
+      const item = link ? ids.indexOf(link.dataset.item) : -1;
+      if (item < 0) return;
+      field.value = "";
+      select.value = "-1";
+      wantedKind = -1;
+      buttons[0].click();
+      choose(item, true);
+      list.scrollTop = Math.max(0, (item - 4) * tall);
+    });
     place.append(bar, status, make("div", { className: "panes" }, list, detail));
     place.hidden = false;
     without.hidden = true;
