@@ -224,9 +224,10 @@ def _row_column(column: str, value: Callable[[Hand, Row], object]) -> Callable[[
 def _row_leaf(hand: Hand) -> Names:
     first, second = hand.two()
     database = hand.site.database
-    hand.change(database, "evidence", first.id, leaf_index=1 << 40)  # no two rows may have the same, even for a moment
-    hand.change(database, "evidence", second.id, leaf_index=first.leaf_index)
-    hand.change(database, "evidence", first.id, leaf_index=second.leaf_index)
+    with database.transaction():  # the platform counts on from the highest index that it sees
+        hand.change(database, "evidence", first.id, leaf_index=1 << 40)  # no two rows may have the same
+        hand.change(database, "evidence", second.id, leaf_index=first.leaf_index)
+        hand.change(database, "evidence", first.id, leaf_index=second.leaf_index)
     return _struck(first, second)
 
 
@@ -322,9 +323,9 @@ def _leaves_swapped(hand: Hand) -> Names:
 
 
 def _root_removed(hand: Hand) -> Names:
+    hand.freeze(hand.site.database, "merkle_roots")
     found = [row["id"] for row in hand.roots() if row["size"] >= hand.site.baseline]
     hand.delete(hand.site.database, "merkle_roots", found)
-    hand.freeze(hand.site.database, "merkle_roots")
     return {}
 
 
@@ -353,11 +354,11 @@ def _root_restated(hand: Hand) -> Names:
 
 
 def _crossref_removed(hand: Hand) -> Names:
+    hand.freeze(hand.site.database, "merkle_crossrefs")
     found = [row["id"] for row in hand.crossrefs()]
     if not found:
         raise LookupError("the site has no cross-reference to remove")
     hand.delete(hand.site.database, "merkle_crossrefs", found)
-    hand.freeze(hand.site.database, "merkle_crossrefs")
     return {}
 
 
@@ -469,11 +470,11 @@ def _log_truncated(hand: Hand) -> Names:
         raise LookupError("the log is too short to be cut")
     size = rows[-hand.rng.randrange(1, _TRUNCATED_ITEMS)].log_index
     log = hand.site.log
-    entries = [
-        row["log_index"] for row in read_all(log, "SELECT log_index FROM log_entries") if row["log_index"] >= size
-    ]
-    hand.delete(log, "log_checkpoints", [row["size"] for row in hand.checkpoints() if row["size"] > size])
-    hand.delete(log, "log_entries", entries)
+    with log.transaction():
+        log.execute("SELECT pg_advisory_xact_lock(%s)", (leaves.LOG_LOCK_KEY,))  # nobody appends meanwhile
+        entries = [row[0] for row in log.execute("SELECT log_index FROM log_entries WHERE log_index >= %s", (size,))]
+        hand.delete(log, "log_checkpoints", [row["size"] for row in hand.checkpoints() if row["size"] > size])
+        hand.delete(log, "log_entries", entries)
     return {"item": tuple(row.id for row in rows if row.log_index >= size)}
 
 
@@ -482,13 +483,16 @@ def _log_rewritten(hand: Hand) -> Names:
     row = hand.item()
     log = hand.site.log
     entry = _other_entry(hand, row.log_index)
-    hand.change(log, "log_entries", row.log_index, leaf=entry, leaf_hash=merkle.leaf_hash(entry))
-    tree = merkle.Tree(bytes(one[0]) for one in log.execute("SELECT leaf_hash FROM log_entries ORDER BY log_index"))
-    for one in hand.checkpoints():
-        if one["size"] > row.log_index:
-            state = replace(checkpoint.read(one["note"]), root=tree.root(one["size"]))
-            note = checkpoint.sign(state, hand.site.log_key)
-            hand.change(log, "log_checkpoints", one["size"], root=state.root, note=note)
+    with log.transaction():
+        log.execute("SELECT pg_advisory_xact_lock(%s)", (leaves.LOG_LOCK_KEY,))
+        hand.change(log, "log_entries", row.log_index, leaf=entry, leaf_hash=merkle.leaf_hash(entry))
+        hashes = log.execute("SELECT leaf_hash FROM log_entries ORDER BY log_index").fetchall()
+        tree = merkle.Tree(bytes(one[0]) for one in hashes)
+        for one in hand.checkpoints():
+            if one["size"] > row.log_index:
+                state = replace(checkpoint.read(one["note"]), root=tree.root(one["size"]))
+                note = checkpoint.sign(state, hand.site.log_key)
+                hand.change(log, "log_checkpoints", one["size"], root=state.root, note=note)
     return _struck(row)
 
 
