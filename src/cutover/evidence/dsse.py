@@ -15,6 +15,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from cutover.evidence._json import from_base64, parse_object, standard_base64
 from cutover.evidence.errors import EvidenceError
@@ -201,7 +202,7 @@ def is_signature(key: PublicKey, signature: bytes, message: bytes) -> bool:
     """Say whether a supported key signed a message; the key decides the algorithm, over SHA-256 where it needs one."""
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, message, _ECDSA)
+            key.verify(_in_der(signature), message, _ECDSA)
         elif isinstance(key, rsa.RSAPublicKey):
             return _is_rsa_signature(key, signature, message)
         else:
@@ -209,6 +210,16 @@ def is_signature(key: PublicKey, signature: bytes, message: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _in_der(signature: bytes) -> bytes:
+    """Return a P-256 signature in DER: r and s may come as 32 bytes each, as in the DSSE specification's own example.
+
+    DER of 64 bytes states its own length, 62, and is left as it is.
+    """
+    if len(signature) != 64 or signature.startswith(b"\x30\x3e\x02"):
+        return signature
+    return encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
 
 
 def _is_rsa_signature(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
