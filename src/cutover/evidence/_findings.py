@@ -1,16 +1,20 @@
-"""Collecting findings in bounded memory, and the lines that the guarantees believe."""
+"""Collecting findings in bounded memory, and the one pass over two snapshots that all guarantees share."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from cutover.evidence import diff
+from cutover.evidence import _lines, diff
 from cutover.evidence.errors import EvidenceError, Finding
-from cutover.evidence.snapshot import Line, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from cutover.evidence._lines import Facts
+    from cutover.evidence.snapshot import Snapshot
 
 KEEP_FINDINGS: Final = 10_000
 """How many findings a guarantee names; its total always counts all of them."""
@@ -99,9 +103,50 @@ class Misplaced:
             self._found.add(code, item, expected=expected, actual=actual)
 
 
-def believed(before: Snapshot, after: Snapshot) -> Iterator[Line]:
+class Check(ABC):
+    """One guarantee while it is verified: it sees every item of two snapshots once, ascending by id, then concludes.
+
+    Used as a context manager, which closes what the check has `opened`.
+    """
+
+    def __init__(self, clause: str, title: str) -> None:
+        self.found = Findings(clause, title)
+        self.opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.opened.close()
+
+    @abstractmethod
+    def see(self, facts: Facts, old: bytes | None, new: bytes | None) -> None:
+        """Take in one item: its lines before and after, None where there is none, and what the believed one says."""
+
+    @abstractmethod
+    def conclude(self) -> None:
+        """Make the findings that need all of the items."""
+
+
+def verified(before: Snapshot, after: Snapshot, checks: Iterable[Check]) -> tuple[Guarantee, ...]:
+    """Verify any number of guarantees in one pass over two snapshots.
+
+    Raises:
+        EvidenceError: as `diff.pairs`.
+
+    """
+    with ExitStack() as stack:
+        entered = [stack.enter_context(check) for check in checks]
+        sees = [check.see for check in entered]
+        for old, new in diff.pairs(before, after):
+            facts = _lines.facts(old or new or b"")
+            for see in sees:
+                see(facts, old, new)
+        for check in entered:
+            check.conclude()
+        return tuple(check.found.guarantee() for check in entered)
+
+
+def believed(before: Snapshot, after: Snapshot) -> Iterator[Facts]:
     """Return one line an item, ascending by id: the baseline's for its items, the later snapshot's for the others."""
-    for old, new in diff.pairs(before, after):
-        raw = new if old is None else old
-        if raw is not None:
-            yield Line.decode(raw)
+    return (_lines.facts(old or new or b"") for old, new in diff.pairs(before, after))

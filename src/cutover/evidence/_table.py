@@ -1,32 +1,42 @@
 """A table of 32-byte hashes by index, in an unnamed temporary file: millions of them in constant memory.
 
-Invariant: a cell that was never set reads as None (32 zero bytes, which no SHA-256 in use has).
+Invariants: a cell that was never set reads as None (32 zero bytes, which no SHA-256 in use has); a full disk is an
+OSError of the `put` or of the reading, whatever the order of the indexes.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from itertools import islice
-from typing import TYPE_CHECKING, Self
+from itertools import islice, takewhile
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Self
 
 from cutover.evidence.merkle import HASH_BYTES, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_EMPTY = bytes(HASH_BYTES)
-_CELLS_A_READ = 4096
+_EMPTY: Final = bytes(HASH_BYTES)
+_CELL: Final = Struct(f"{HASH_BYTES}s")
+_PAGE_CELLS: Final = 128  # 4 KiB
+_PAGES_KEPT: Final = 64  # 256 KiB
+_CELLS_A_READ: Final = 4096
 
 
 class HashTable:
-    """Cells 0 to `limit` - 1; used as a context manager, which closes the file."""
+    """Cells 0 to `limit` - 1; used as a context manager, which closes the file.
 
-    __slots__ = ("_file", "limit")
+    Cells are set in pages in memory, the oldest of which goes to the file when there are too many: indexes come
+    mostly in order, and any order works.
+    """
+
+    __slots__ = ("_file", "_pages", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - __exit__ closes it
+        self._pages: dict[int, bytearray] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -35,29 +45,47 @@ class HashTable:
         self._file.close()
 
     def put(self, index: int, value: bytes) -> bool:
-        """Set a cell; False when the index is outside the table or the cell is set already."""
-        if not 0 <= index < self.limit or self.get(index) is not None:
-            return False
-        os.pwrite(self._file.fileno(), value, index * HASH_BYTES)
-        return True
-
-    def get(self, index: int) -> bytes | None:
-        """Return a cell, None where nothing was put."""
+        """Set a cell to a hash; False when the index is outside the table or the cell is set already."""
         if not 0 <= index < self.limit:
-            return None
-        value = os.pread(self._file.fileno(), HASH_BYTES, index * HASH_BYTES)
-        return value if len(value) == HASH_BYTES and value != _EMPTY else None
+            return False
+        number, cell = divmod(index, _PAGE_CELLS)
+        page = self._pages.get(number) or self._turn_to(number)
+        start, end = cell * HASH_BYTES, (cell + 1) * HASH_BYTES
+        if page[start:end] != _EMPTY:
+            return False
+        page[start:end] = value
+        return True
 
     def cells(self, start: int = 0, end: int | None = None) -> Iterator[bytes | None]:
         """Return the cells from `start` up to `end` (the limit by default), in order."""
         end = self.limit if end is None else min(end, self.limit)
         while start < end:
             count = min(_CELLS_A_READ, end - start)
-            raw = os.pread(self._file.fileno(), count * HASH_BYTES, start * HASH_BYTES).ljust(count * HASH_BYTES, b"\0")
-            for offset in range(0, len(raw), HASH_BYTES):
-                cell = raw[offset : offset + HASH_BYTES]
+            while self._pages:
+                self._put_away()
+            for (cell,) in _CELL.iter_unpack(self._read(start, count)):
                 yield None if cell == _EMPTY else cell
             start += count
+
+    def _turn_to(self, number: int) -> bytearray:
+        if len(self._pages) >= _PAGES_KEPT:
+            self._put_away()
+        page = self._pages[number] = bytearray(self._read(number * _PAGE_CELLS, _PAGE_CELLS))
+        return page
+
+    def _put_away(self) -> None:
+        """Write the oldest page to the file."""
+        number = next(iter(self._pages))
+        page = memoryview(self._pages[number])
+        at = number * len(page)
+        while page:  # a nearly full disk takes a part, and refuses the rest
+            written = os.pwrite(self._file.fileno(), page, at)
+            page, at = page[written:], at + written
+        del self._pages[number]
+
+    def _read(self, start: int, count: int) -> bytes:
+        size_bytes = count * HASH_BYTES
+        return os.pread(self._file.fileno(), size_bytes, start * HASH_BYTES).ljust(size_bytes, b"\0")
 
 
 class RootCursor:
@@ -80,12 +108,6 @@ class RootCursor:
         if size < self._tree.size:
             raise ValueError(f"asked for size {size} after {self._tree.size}")
         if not self._gap:
-            self._tree.extend(self._up_to(size))
+            self._tree.extend(takewhile(bool, islice(self._cells, size - self._tree.size)))  # type: ignore[arg-type]
             self._gap = self._tree.size < size
         return None if self._gap else self._tree.root()
-
-    def _up_to(self, size: int) -> Iterator[bytes]:
-        for cell in islice(self._cells, size - self._tree.size):
-            if cell is None:
-                return
-            yield cell

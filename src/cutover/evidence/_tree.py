@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from cutover.evidence import diff, dsse, leaves
-from cutover.evidence._findings import Findings, Guarantee, Misplaced, believed
+from cutover.evidence import dsse, leaves
+from cutover.evidence._findings import Check, Misplaced
 from cutover.evidence._json import parse_object
 from cutover.evidence._table import HashTable, RootCursor
 from cutover.evidence.errors import EvidenceError
@@ -16,8 +15,9 @@ from cutover.evidence.errors import EvidenceError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from cutover.evidence._lines import Facts
     from cutover.evidence.snapshot import Snapshot
-    from cutover.evidence.sources import CrossReference, Leaf, SignedRoot, TreeSource
+    from cutover.evidence.sources import SignedRoot, TreeSource
     from cutover.evidence.trust import TrustRoot
 
 ROOT_TYPE: Final = "application/vnd.stella.merkle-root+json"
@@ -26,108 +26,109 @@ BASE_SCHEMA: Final = 1
 _MAX_GAPS: Final = 100
 
 
-def verify_tree(
-    title: str, before: Snapshot, after: Snapshot, *, trust: TrustRoot, source: TreeSource, new_schema: int | None
-) -> Guarantee:
-    """Verify the evidence tree; see `verify.tree`."""
-    found = Findings("E.3", title)
-    stored = source.schemas()
-    references = list(source.cross_references())
-    named = {schema for one in references for schema in (one.old_schema, one.new_schema)}
-    wanted = {BASE_SCHEMA, *stored, *named} | ({new_schema} if new_schema is not None else set())
-    for schema in sorted(wanted - set(leaves.SCHEMAS)):
-        found.add("schema-unknown", f"leaf schema {schema}", expected=leaves.SCHEMAS, actual=schema)
-    size = sum(1 for _ in diff.pairs(before, after))
-    with ExitStack() as stack:
-        tables = {schema: stack.enter_context(HashTable(size)) for schema in sorted(wanted & set(leaves.SCHEMAS))}
-        owners = stack.enter_context(HashTable(size))
-        check = _TreeCheck(found, before, tables, owners, dsse.KeyRing(trust.attestation_keys))
-        check.rebuild(after)
-        signed = {schema: check.roots(schema, source.roots(schema)) for schema in tables}
-        bound = check.cross_references(references)
-        check.require(signed, bound, new_schema)
-        misplaced = Misplaced(found, "leaf_index")
-        for schema in sorted(set(stored) & set(tables)):
-            reach = size if schema == min(stored) else max(signed[schema], bound.get(schema, 0))
-            check.leaves(schema, source.leaves(schema), min(reach, size), misplaced)
-        misplaced.name(before, after)
-    return found.guarantee()
+class TreeCheck(Check):
+    """The evidence tree; see `verify.tree`. `size` is the number of items of the two snapshots together.
 
-
-class _TreeCheck:
-    """One verification: `tables` hold the leaf hashes we computed, by schema; `owners` the hash of each leaf's id."""
+    Tables hold the leaf hashes we computed, by schema; `owners` the hash of each leaf's id.
+    """
 
     def __init__(
         self,
-        found: Findings,
+        title: str,
         before: Snapshot,
-        tables: Mapping[int, HashTable],
-        owners: HashTable,
-        keys: dsse.KeyRing,
+        after: Snapshot,
+        *,
+        size: int,
+        trust: TrustRoot,
+        source: TreeSource,
+        new_schema: int | None,
     ) -> None:
-        self._found = found
-        self._before = before
-        self._tables = tables
-        self._owners = owners
-        self._keys = keys
-        self._size = owners.limit
+        super().__init__("E.3", title)
+        self._before, self._after = before, after
+        self._size = size
+        self._keys = dsse.KeyRing(trust.attestation_keys)
+        self._source = source
+        self._new_schema = new_schema
+        self._stored = source.schemas()
+        self._references = list(source.cross_references())
+        named = {schema for one in self._references for schema in (one.old_schema, one.new_schema)}
+        wanted = {BASE_SCHEMA, *self._stored, *named} | ({new_schema} if new_schema is not None else set())
+        for schema in sorted(wanted - set(leaves.SCHEMAS)):
+            self.found.add("schema-unknown", f"leaf schema {schema}", expected=leaves.SCHEMAS, actual=schema)
+        known = sorted(wanted & set(leaves.SCHEMAS))
+        self._tables = {schema: self.opened.enter_context(HashTable(size)) for schema in known}
+        self._owners = self.opened.enter_context(HashTable(size))
 
-    def rebuild(self, after: Snapshot) -> None:
-        """Compute every leaf from the believed lines, and the baseline's root from them."""
-        for line in believed(self._before, after):
-            self._found.checked += 1
-            if not self._owners.put(line.leaf_index, _owner(line.id)):
-                actual = f"leaf index {line.leaf_index}, taken or beyond the {self._size} leaves"
-                self._found.add("leaf-duplicate", line.id, expected="a leaf index of its own", actual=actual)
-                continue
-            for schema, table in self._tables.items():
-                value = leaves.leaf_hash(
-                    schema,
-                    id=line.id,
-                    kind=line.kind,
-                    sha256=line.declared_sha256,
-                    size_bytes=line.declared_size_bytes,
-                    created=line.created,
-                )
-                table.put(line.leaf_index, value)
+    def see(self, facts: Facts, *_: bytes | None) -> None:
+        """Compute the item's leaf in every schema from the believed line."""
+        self.found.checked += 1
+        if not self._owners.put(facts.leaf_index, _owner(facts.id)):
+            actual = f"leaf index {facts.leaf_index}, taken or beyond the {self._size} leaves"
+            self.found.add("leaf-duplicate", facts.id, expected="a leaf index of its own", actual=actual)
+            return
+        for schema, table in self._tables.items():
+            value = leaves.leaf_hash(
+                schema,
+                id=facts.id,
+                kind=facts.kind,
+                sha256=facts.declared_sha256,
+                size_bytes=facts.declared_size_bytes,
+                created=facts.created,
+            )
+            table.put(facts.leaf_index, value)
+
+    def conclude(self) -> None:
+        """Compare the tree with what the platform stores about it."""
+        self._demand_whole()
+        signed = {schema: self._verify_roots(schema, self._source.roots(schema)) for schema in self._tables}
+        bound = self._verify_cross_references()
+        self._require(signed, bound)
+        misplaced = Misplaced(self.found, "leaf_index")
+        for schema in sorted(set(self._stored) & set(self._tables)):
+            reach = self._size if schema == min(self._stored) else max(signed[schema], bound.get(schema, 0))
+            self._compare_leaves(schema, min(reach, self._size), misplaced)
+        misplaced.name(self._before, self._after)
+
+    def _demand_whole(self) -> None:
+        """Demand an item for every leaf, and the baseline's root from them."""
         empty = (index for index, cell in enumerate(self._owners.cells()) if cell is None)
         for index in islice(empty, _MAX_GAPS):
-            self._found.add("leaf-missing", f"leaf index {index}", expected="an item with this leaf", actual="none")
+            self.found.add("leaf-missing", f"leaf index {index}", expected="an item with this leaf", actual="none")
         stated = self._before.manifest.roots.get(BASE_SCHEMA)
         computed = RootCursor(self._tables[BASE_SCHEMA]).root_at(self._before.manifest.watermark.leaves)
         # A baseline with findings of its own has a root over other bytes than its rows declare.
         if self._before.manifest.findings_total == 0 and computed is not None and computed.hex() != stated:
-            self._found.add("root-mismatch", "the baseline's root", expected=stated, actual=computed)
+            self.found.add("root-mismatch", "the baseline's root", expected=stated, actual=computed)
 
-    def roots(self, schema: int, roots: Iterable[SignedRoot]) -> int:
+    def _verify_roots(self, schema: int, roots: Iterable[SignedRoot]) -> int:
         """Verify the signed roots of a schema; return the largest size at which one holds."""
         cursor, reached = RootCursor(self._tables[schema]), 0
         for stored in roots:
             if stored.size > self._size:
                 break  # made after the snapshot's watermark
-            self._found.checked += 1
+            self.found.checked += 1
             item = f"root of schema {schema} at {stored.size}"
             computed = cursor.root_at(stored.size)
             if computed is None:
                 break  # a gap, which is a finding already
             if computed != stored.root:
-                self._found.add("root-mismatch", item, expected=computed, actual=stored.root)
+                self.found.add("root-mismatch", item, expected=computed, actual=stored.root)
                 continue
             statement = {"schema_version": schema, "size": stored.size, "root": computed.hex()}
             if self._is_signed(stored.envelope, ROOT_TYPE, statement, item, "root-statement-wrong"):
                 reached = stored.size
         return reached
 
-    def cross_references(self, references: Iterable[CrossReference]) -> dict[int, int]:
+    def _verify_cross_references(self) -> dict[int, int]:
         """Verify the cross-references; return, by new schema, the largest size that one binds to an older schema."""
         cursors = {schema: RootCursor(table) for schema, table in self._tables.items()}
         bound: dict[int, int] = {}
-        for stored in references:
+        for stored in self._references:
             if stored.size > self._size:
                 break
             if stored.old_schema not in cursors or stored.new_schema not in cursors:
                 continue  # an unknown schema, which is a finding already
-            self._found.checked += 1
+            self.found.checked += 1
             item = f"cross-reference {stored.old_schema} to {stored.new_schema} at {stored.size}"
             old = cursors[stored.old_schema].root_at(stored.size)
             new = cursors[stored.new_schema].root_at(stored.size)
@@ -135,7 +136,7 @@ class _TreeCheck:
                 break
             if (stored.old_root, stored.new_root) != (old, new):
                 actual = f"{stored.old_root.hex()}, {stored.new_root.hex()}"
-                self._found.add("crossref-wrong", item, expected=f"{old.hex()}, {new.hex()}", actual=actual)
+                self.found.add("crossref-wrong", item, expected=f"{old.hex()}, {new.hex()}", actual=actual)
                 continue
             statement = {
                 "size": stored.size,
@@ -151,28 +152,28 @@ class _TreeCheck:
                 bound[stored.new_schema] = max(bound.get(stored.new_schema, 0), stored.size)
         return bound
 
-    def require(self, signed: Mapping[int, int], bound: Mapping[int, int], new_schema: int | None) -> None:
+    def _require(self, signed: Mapping[int, int], bound: Mapping[int, int]) -> None:
         """Demand a root that holds for all of the baseline, and a cross-reference for every schema that came later."""
         baseline = self._before.manifest.watermark.leaves
         if max(signed.values(), default=0) < baseline:
             actual = f"one at {max(signed.values(), default=0)}"
-            self._found.add(
+            self.found.add(
                 "root-missing",
                 "evidence tree",
                 expected=f"a signed root that holds at {baseline} or more",
                 actual=actual,
             )
         for schema, reached in signed.items():
-            if schema == BASE_SCHEMA or not (reached or schema == new_schema):
+            if schema == BASE_SCHEMA or not (reached or schema == self._new_schema):
                 continue
             if bound.get(schema, -1) < baseline:
                 expected = f"a signed cross-reference to schema {schema} that holds at {baseline} leaves or more"
                 actual = f"one at {bound[schema]}" if schema in bound else "none"
-                self._found.add("crossref-missing", f"leaf schema {schema}", expected=expected, actual=actual)
+                self.found.add("crossref-missing", f"leaf schema {schema}", expected=expected, actual=actual)
 
-    def leaves(self, schema: int, stored: Iterable[Leaf], reach: int, misplaced: Misplaced) -> None:
+    def _compare_leaves(self, schema: int, reach: int, misplaced: Misplaced) -> None:
         """Compare the stored leaves with ours; those below `reach` must be there, those above the watermark are new."""
-        upcoming = iter(stored)
+        upcoming = iter(self._source.leaves(schema))
         leaf = next(upcoming, None)
         ours = zip(self._tables[schema].cells(), self._owners.cells(), strict=True)
         for index, (expected, owner) in enumerate(ours):
@@ -180,7 +181,7 @@ class _TreeCheck:
                 if index < reach and expected is not None:
                     misplaced.add("leaf-missing", index, expected=expected, actual="no leaf is stored")
                 continue
-            self._found.checked += 1
+            self.found.checked += 1
             if expected is None:
                 misplaced.add("leaf-unknown", index, expected="no leaf", actual=leaf.leaf_hash)
             elif leaf.leaf_hash != expected:
@@ -197,12 +198,12 @@ class _TreeCheck:
             verified = self._keys.verify(envelope, item=item)
             stated = dict(parse_object(verified.payload, code=code, item=item))
         except EvidenceError as error:
-            self._found.refuse(error, item)
+            self.found.refuse(error, item)
             return False
         given = {"payloadType": verified.payload_type} | {name: stated.get(name) for name in statement}
         for name, expected in ({"payloadType": kind} | dict(statement)).items():
             if given[name] != expected or isinstance(given[name], bool):
-                self._found.add(code, item, expected=f"{name} {expected}", actual=f"{name} {given[name]}")
+                self.found.add(code, item, expected=f"{name} {expected}", actual=f"{name} {given[name]}")
                 return False
         return True
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cutover.evidence import snapshot
+from cutover.evidence._lines import facts
 from cutover.evidence.errors import EvidenceError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def pairs(before: snapshot.Snapshot, after: snapshot.Snapshot) -> Iterator[tuple
 
 
 class _Side:
-    """One snapshot's lines with one in hand; its id is parsed only when somebody asks."""
+    """One snapshot's lines with one in hand; a line is parsed only when somebody asks for its id."""
 
     __slots__ = ("_id", "_last", "_lines", "raw")
 
@@ -134,7 +135,7 @@ class _Side:
     @property
     def id(self) -> str:
         if self._id is None and self.raw is not None:
-            self._id = snapshot.Line.decode(self.raw).id
+            self._id = facts(self.raw).id
             if self._id <= self._last:
                 raise EvidenceError(
                     "snapshot-malformed", self._id, expected=f"an id after {self._last}", actual=self._id

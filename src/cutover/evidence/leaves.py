@@ -1,21 +1,19 @@
 """What a leaf of the evidence tree and an entry of the log cover, byte for byte.
 
-Invariant: the bytes are RFC 8785 JSON. The objects hold text and whole numbers below 2**53 only, and for those the
-encoder used here writes the same bytes as `rfc8785`, at six times its speed; the tests compare the two.
+Invariant: the bytes are RFC 8785 JSON. The objects hold text and whole numbers below 2**53 only, under names that are
+written here in their order; the standard library escapes text as RFC 8785 does. The tests compare with `rfc8785`.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from json import JSONEncoder
+from json.encoder import encode_basestring as _text
 from typing import Final
 
 from cutover.evidence import merkle
 
 SCHEMAS: Final = (1, 2)
 """Leaf schemas this package can recompute: 1 since release 2027.Q1, 2 since 2027.Q2."""
-
-_encode = JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def leaf_data(schema: int, *, id: str, kind: str, sha256: str, size_bytes: int, created: str) -> bytes:  # noqa: A002
@@ -27,12 +25,16 @@ def leaf_data(schema: int, *, id: str, kind: str, sha256: str, size_bytes: int, 
     Source: schema 1 is {"id","kind","sha256"}; schema 2 adds "created" and "size_bytes".
 
     """
-    fields: dict[str, object] = {"id": id, "kind": kind, "sha256": sha256}
-    if schema == 2:
-        fields |= {"created": created, "size_bytes": size_bytes}
-    elif schema != 1:
+    if schema == 1:
+        data = f'{{"id":{_text(id)},"kind":{_text(kind)},"sha256":{_text(sha256)}}}'
+    elif schema == 2:
+        data = (
+            f'{{"created":{_text(created)},"id":{_text(id)},"kind":{_text(kind)},"sha256":{_text(sha256)},'
+            f'"size_bytes":{size_bytes:d}}}'
+        )
+    else:
         raise ValueError(f"leaf schema {schema} is none of {SCHEMAS}")
-    return _encode(fields).encode("utf-8")
+    return data.encode("utf-8")
 
 
 def leaf_hash(schema: int, *, id: str, kind: str, sha256: str, size_bytes: int, created: str) -> bytes:  # noqa: A002
@@ -43,7 +45,7 @@ def leaf_hash(schema: int, *, id: str, kind: str, sha256: str, size_bytes: int, 
 
 def log_entry(*, id: str, kind: str, sha256: str) -> bytes:  # noqa: A002
     """Return the bytes of an item's entry in the log: {"evidence_id","kind","sha256"}."""
-    return _encode({"evidence_id": id, "kind": kind, "sha256": sha256}).encode("utf-8")
+    return f'{{"evidence_id":{_text(id)},"kind":{_text(kind)},"sha256":{_text(sha256)}}}'.encode()
 
 
 def timestamp(moment: datetime) -> str:

@@ -14,19 +14,21 @@ content is E.1, E.2 or E.4 and leaves E.3 and E.5 standing. A guarantee over not
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cutover.evidence import diff, snapshot
-from cutover.evidence._findings import KEEP_FINDINGS, Findings, Guarantee
-from cutover.evidence._log import verify_consistency, verify_log
-from cutover.evidence._tree import CROSS_REFERENCE_TYPE, ROOT_TYPE, verify_tree
-from cutover.evidence.errors import Finding
-from cutover.evidence.snapshot import Line, Snapshot
+from cutover.evidence._contents import ContentsCheck
+from cutover.evidence._findings import KEEP_FINDINGS, Check, Guarantee, verified
+from cutover.evidence._log import LogCheck, verify_consistency
+from cutover.evidence._tree import CROSS_REFERENCE_TYPE, ROOT_TYPE, TreeCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from cutover.evidence.errors import Finding
+    from cutover.evidence.snapshot import Snapshot
     from cutover.evidence.sources import LogSource, TreeSource
     from cutover.evidence.trust import TrustRoot
 
@@ -53,9 +55,6 @@ TITLES: Final[Mapping[str, str]] = {
     "E.4": "Attestation signatures valid",
     "E.5": "Log entries immutable",
 }
-
-_NOT_OF_CONTENTS: Final = frozenset({"leaf-duplicate", "leaf-missing"})
-_CONTENT_FIELDS: Final = frozenset({"sha256", "size_bytes", "signer_key_ids"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +118,16 @@ def five_guarantees(
     """
     balance = diff.compare(before_dir, after_dir)
     before, after = snapshot.load(before_dir), snapshot.load(after_dir)
+    size = balance.before + balance.added
+    checks = (
+        _digests(after),
+        _sboms(after),
+        _tree(before, after, size=size, trust=trust, source=tree_source, new_schema=new_schema),
+        _attestations(before, after, trust),
+        _log(before, after, trust=trust, source=log_source),
+    )
     return Report(
-        guarantees=(
-            digests(before, after),
-            sboms(before, after),
-            tree(before, after, trust=trust, source=tree_source, new_schema=new_schema),
-            attestations(before, after, trust=trust),
-            log(before, after, trust=trust, source=log_source),
-        ),
+        guarantees=verified(before, after, checks),
         diff=balance,
         before_digest=before.manifest.digest,
         after_digest=after.manifest.digest,
@@ -135,16 +136,12 @@ def five_guarantees(
 
 def digests(before: Snapshot, after: Snapshot) -> Guarantee:
     """Verify that every manifest and bundle of the baseline is there with its bytes. Source: clause E.1."""
-    found = Findings("E.1", TITLES["E.1"])
-    _contents(found, before, after, lambda kind: kind not in {"sbom", "attestation"})
-    return found.guarantee()
+    return verified(before, after, [_digests(after)])[0]
 
 
 def sboms(before: Snapshot, after: Snapshot) -> Guarantee:
     """Verify that every SBOM of the baseline is there with its bytes. Source: clause E.2."""
-    found = Findings("E.2", TITLES["E.2"])
-    _contents(found, before, after, lambda kind: kind == "sbom")
-    return found.guarantee()
+    return verified(before, after, [_sboms(after)])[0]
 
 
 def tree(
@@ -156,7 +153,9 @@ def tree(
     of now continues the tree of then. A newer leaf schema needs a signed cross-reference over at least the baseline,
     whose two roots both recompute.
     """
-    return verify_tree(TITLES["E.3"], before, after, trust=trust, source=source, new_schema=new_schema)
+    size = sum(1 for _ in diff.pairs(before, after))
+    check = _tree(before, after, size=size, trust=trust, source=source, new_schema=new_schema)
+    return verified(before, after, [check])[0]
 
 
 def attestations(before: Snapshot, after: Snapshot, *, trust: TrustRoot) -> Guarantee:
@@ -164,12 +163,7 @@ def attestations(before: Snapshot, after: Snapshot, *, trust: TrustRoot) -> Guar
 
     The signatures were verified when the snapshots were taken; both must have used this very trust root.
     """
-    found = Findings("E.4", TITLES["E.4"])
-    for name, taken in (("the baseline", before), ("the later snapshot", after)):
-        if taken.manifest.trust_digest != trust.digest:
-            found.add("trust-root-changed", name, expected=trust.digest, actual=taken.manifest.trust_digest)
-    _contents(found, before, after, lambda kind: kind == "attestation")
-    return found.guarantee()
+    return verified(before, after, [_attestations(before, after, trust)])[0]
 
 
 def log(before: Snapshot, after: Snapshot, *, trust: TrustRoot, source: LogSource) -> Guarantee:
@@ -179,40 +173,24 @@ def log(before: Snapshot, after: Snapshot, *, trust: TrustRoot, source: LogSourc
     old checkpoint must be a state of the tree that leads to the new one (which is consistency), and the log's key must
     have signed both.
     """
-    return verify_log(TITLES["E.5"], before, after, trust=trust, source=source)
+    return verified(before, after, [_log(before, after, trust=trust, source=source)])[0]
 
 
-def _contents(found: Findings, before: Snapshot, after: Snapshot, concerns: Callable[[str], bool]) -> None:
-    """Compare the items of some kinds, before against after, and take over what the later snapshot refused."""
-    explained: set[str] = set()
-    for old, new in diff.pairs(before, after):
-        line = Line.decode(old or new or b"")
-        if not concerns(line.kind):
-            continue
-        found.checked += 1
-        if old is None or old == new:
-            continue
-        finding = _changed(line, Line.decode(new) if new is not None else None)
-        if finding is not None:
-            explained.add(line.id)
-            found.take(finding)
-    for one in after.findings():
-        if not one.kind:
-            continue  # of no item: tree and log judge it themselves
-        # What content and row say of each other at one moment is explained by what they said before.
-        is_explained = one.finding.code in {"content-mismatch", "size-mismatch"} and one.finding.item in explained
-        if concerns(one.kind) and one.finding.code not in _NOT_OF_CONTENTS and not is_explained:
-            found.take(one.finding)
+_tree = partial(TreeCheck, TITLES["E.3"])
+_log = partial(LogCheck, TITLES["E.5"])
 
 
-def _changed(old: Line, new: Line | None) -> Finding | None:
-    """Say which layer of an item changed; None when the later snapshot's own finding says it (content missing)."""
-    if new is None:
-        return Finding.of("row-missing", old.id, expected="the row of the baseline", actual="no row")
-    if new.sha256 is not None and old.sha256 is not None and new.sha256 != old.sha256:
-        return Finding.of("content-changed", old.id, expected=f"sha256:{old.sha256}", actual=f"sha256:{new.sha256}")
-    for name in snapshot.FIELDS:
-        expected, actual = getattr(old, name), getattr(new, name)
-        if name not in _CONTENT_FIELDS and expected != actual:
-            return Finding.of("row-changed", old.id, expected=f"{name} {expected}", actual=f"{name} {actual}")
-    return None
+def _digests(after: Snapshot) -> Check:
+    return ContentsCheck("E.1", TITLES["E.1"], after, lambda kind: kind not in {"sbom", "attestation"})
+
+
+def _sboms(after: Snapshot) -> Check:
+    return ContentsCheck("E.2", TITLES["E.2"], after, lambda kind: kind == "sbom")
+
+
+def _attestations(before: Snapshot, after: Snapshot, trust: TrustRoot) -> Check:
+    check = ContentsCheck("E.4", TITLES["E.4"], after, lambda kind: kind == "attestation")
+    for name, taken in (("the baseline", before), ("the later snapshot", after)):
+        if taken.manifest.trust_digest != trust.digest:
+            check.found.add("trust-root-changed", name, expected=trust.digest, actual=taken.manifest.trust_digest)
+    return check
