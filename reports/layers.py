@@ -85,9 +85,9 @@ class Layer:
 
 
 def judge(
-    before: Line | None, after: Line | None, findings: Iterable[Refusal], verified: Mapping[str, bool]
+    before: Line | None, after: Line | None, findings: Iterable[Refusal], doubts: Mapping[str, str]
 ) -> tuple[Layer, ...]:
-    """Return the five layers of an item; `verified` says of E.3 and E.5 whether they were verified at all."""
+    """Return the five layers of an item; `doubts` says of E.3, E.4 and E.5 why they can vouch for no single item."""
     refused: dict[str, list[Refusal]] = {}
     for one in findings:
         refused.setdefault(_BY_CODE.get(one.code.partition("-")[0], ""), []).append(one)
@@ -95,9 +95,9 @@ def judge(
     return (
         _content(before, after, first["content"]),
         _row(before, after, first["row"]),
-        _signature(before, after, first["signature"]),
-        _recomputed("leaf", first["leaf"], is_verified=verified.get("E.3", False), clause="E.3"),
-        _recomputed("log entry", first["log entry"], is_verified=verified.get("E.5", False), clause="E.5"),
+        _signature(before, after, first["signature"], doubt=doubts.get("E.4", "")),
+        _recomputed("leaf", first["leaf"], doubt=doubts.get("E.3", ""), clause="E.3"),
+        _recomputed("log entry", first["log entry"], doubt=doubts.get("E.5", ""), clause="E.5"),
     )
 
 
@@ -152,7 +152,7 @@ def _row(before: Line | None, after: Line | None, refusal: Refusal | None) -> La
     return Layer(name="row", state=STANDS, words="the same in every field")
 
 
-def _signature(before: Line | None, after: Line | None, refusal: Refusal | None) -> Layer:
+def _signature(before: Line | None, after: Line | None, refusal: Refusal | None, *, doubt: str) -> Layer:
     line = before or after
     if line is not None and line.kind != "attestation":
         return Layer(name="signature", state=NONE, words=f"a {line.kind} is not signed by itself")
@@ -164,15 +164,17 @@ def _signature(before: Line | None, after: Line | None, refusal: Refusal | None)
     signers = ", ".join(after.signer_key_ids)
     if not signers or (before is not None and before.signer_key_ids != after.signer_key_ids):
         return Layer(name="signature", state=ALTERED, words=f"signed by {signers or 'no trusted key'}")
+    if doubt:
+        return Layer(name="signature", state=UNKNOWN, words=doubt)
     return Layer(name="signature", state=STANDS, words="verified by a key of the trust root")
 
 
-def _recomputed(name: str, refusal: Refusal | None, *, is_verified: bool, clause: str) -> Layer:
+def _recomputed(name: str, refusal: Refusal | None, *, doubt: str, clause: str) -> Layer:
     if refusal is not None:
         words = f"{refusal.code}: should be {refusal.expected}, is {refusal.actual}"
         return Layer(name=name, state=ALTERED, words=words)
-    if not is_verified:
-        return Layer(name=name, state=UNKNOWN, words=f"{clause} was not verified")
+    if doubt:
+        return Layer(name=name, state=UNKNOWN, words=doubt)
     return Layer(name=name, state=STANDS, words=f"what {clause} recomputes from the baseline's line")
 
 

@@ -54,6 +54,10 @@ def alter_row(world: World) -> None:
     world.rows[3] = replace(world.rows[3], media_type="text/html")
 
 
+def alter_rows(world: World) -> None:
+    world.rows = [replace(row, media_type="text/html") for row in world.rows]
+
+
 def alter_both(world: World) -> None:
     content = b"{}"
     digest = sha256(content).hexdigest()
@@ -210,6 +214,29 @@ def test_a_line_altered_afterwards_is_told(copied: Path) -> None:
     found = evidence.read(copied)
     assert "snapshot-altered" in found.problems[0]
     assert found.kinds == (), "no balance by kind over lines that are not what the manifest counts"
+
+
+@pytest.mark.parametrize("code", ["checkpoint-missing", "trust-root-changed"])
+def test_a_guarantee_whose_ground_was_refused_vouches_for_no_item(tmp_path: Path, code: str) -> None:
+    clause, layer, wanted = (
+        ("E.4", "signature", ATTESTATION) if code.startswith("trust") else ("E.5", "log entry", SBOM)
+    )
+    folder = evidence_folder.write(tmp_path, *evidence_folder.sites(alter_rows))
+    document = json.loads((folder / f"{clause}.json").read_text("utf-8"))
+    document["findings"].append({"code": code, "item": "x", "expected": "", "actual": "", "remedy": ""})
+    document["findings_total"] += 1
+    (folder / f"{clause}.json").write_text(json.dumps(document), "utf-8")
+    (damaged,) = (one for one in evidence.read(folder).damaged if one.id == wanted)
+    (found,) = (one for one in damaged.layers if one.name == layer)
+    assert (found.state, found.words) == ("unknown", f"{clause} refused what it rests on: {code}")
+
+
+def test_findings_that_are_counted_and_not_named_leave_items_in_doubt(tmp_path: Path) -> None:
+    folder = evidence_folder.write(tmp_path, *evidence_folder.sites(flip_content))
+    document = json.loads((folder / "E.3.json").read_text("utf-8"))
+    (folder / "E.3.json").write_text(json.dumps({**document, "findings_total": 20_000}), "utf-8")
+    (damaged,) = evidence.read(folder).damaged
+    assert {layer.name: layer.state for layer in damaged.layers}["leaf"] == "unknown"
 
 
 # -- the list ----------------------------------------------------------------------------------------------------------
