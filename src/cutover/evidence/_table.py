@@ -22,6 +22,7 @@ _CELL: Final = Struct(f"{HASH_BYTES}s")
 _PAGE_CELLS: Final = 128  # 4 KiB
 _PAGES_KEPT: Final = 64  # 256 KiB
 _CELLS_A_READ: Final = 4096
+_ROOTS_KEPT: Final = 1000
 
 
 class HashTable:
@@ -89,25 +90,39 @@ class HashTable:
 
 
 class RootCursor:
-    """Roots over the first n cells, for n that never falls: one pass over the table for any number of roots."""
+    """Roots over the first n cells: one pass over the table for any number of n that do not fall.
 
-    __slots__ = ("_cells", "_gap", "_tree")
+    The latest answers are remembered; for a smaller n that is not among them another pass begins.
+    """
+
+    __slots__ = ("_cells", "_known", "_table", "_tree")
 
     def __init__(self, table: HashTable) -> None:
-        self._cells = table.cells()
+        self._table = table
+        self._known: dict[int, bytes | None] = {}
+        self._cells: Iterator[bytes | None] = iter(())
         self._tree = Tree()
-        self._gap = False
+        self._begin()
 
     def root_at(self, size: int) -> bytes | None:
-        """Return the root over the first `size` cells; None when one of them was never set.
+        """Return the root over the first `size` cells; None when one of them was never set or cannot be."""
+        if size not in self._known:
+            self._known[size] = self._compute(size)
+            if len(self._known) > _ROOTS_KEPT:
+                del self._known[next(iter(self._known))]
+        return self._known[size]
 
-        Raises:
-            ValueError: a larger size was asked for before.
-
-        """
+    def _compute(self, size: int) -> bytes | None:
+        if not 0 <= size <= self._table.limit:
+            return None
         if size < self._tree.size:
-            raise ValueError(f"asked for size {size} after {self._tree.size}")
-        if not self._gap:
-            self._tree.extend(takewhile(bool, islice(self._cells, size - self._tree.size)))  # type: ignore[arg-type]
-            self._gap = self._tree.size < size
-        return None if self._gap else self._tree.root()
+            self._begin()
+        self._tree.extend(takewhile(bool, islice(self._cells, size - self._tree.size)))  # type: ignore[arg-type]
+        if self._tree.size < size:
+            self._cells = iter(())  # nothing counts behind a gap
+            return None
+        return self._tree.root()
+
+    def _begin(self) -> None:
+        self._cells = self._table.cells()
+        self._tree = Tree()

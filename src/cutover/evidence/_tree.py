@@ -58,6 +58,7 @@ class TreeCheck(Check):
         known = sorted(wanted & set(leaves.SCHEMAS))
         self._tables = {schema: self.opened.enter_context(HashTable(size)) for schema in known}
         self._owners = self.opened.enter_context(HashTable(size))
+        self._roots = {schema: RootCursor(table) for schema, table in self._tables.items()}
 
     def see(self, facts: Facts, *_: bytes | None) -> None:
         """Compute the item's leaf in every schema from the believed line."""
@@ -79,9 +80,10 @@ class TreeCheck(Check):
 
     def conclude(self) -> None:
         """Compare the tree with what the platform stores about it."""
-        self._demand_whole()
+        self._demand_items()
         signed = {schema: self._verify_roots(schema, self._source.roots(schema)) for schema in self._tables}
         bound = self._verify_cross_references()
+        self._compare_baseline()
         self._require(signed, bound)
         misplaced = Misplaced(self.found, "leaf_index")
         for schema in sorted(set(self._stored) & set(self._tables)):
@@ -89,26 +91,29 @@ class TreeCheck(Check):
             self._compare_leaves(schema, min(reach, self._size), misplaced)
         misplaced.name(self._before, self._after)
 
-    def _demand_whole(self) -> None:
-        """Demand an item for every leaf, and the baseline's root from them."""
+    def _demand_items(self) -> None:
+        """Demand an item for every leaf."""
         empty = (index for index, cell in enumerate(self._owners.cells()) if cell is None)
         for index in islice(empty, _MAX_GAPS):
             self.found.add("leaf-missing", f"leaf index {index}", expected="an item with this leaf", actual="none")
+
+    def _compare_baseline(self) -> None:
+        """Demand the baseline's root over the leaves."""
         stated = self._before.manifest.roots.get(BASE_SCHEMA)
-        computed = RootCursor(self._tables[BASE_SCHEMA]).root_at(self._before.manifest.watermark.leaves)
+        computed = self._roots[BASE_SCHEMA].root_at(self._before.manifest.watermark.leaves)
         # A baseline with findings of its own has a root over other bytes than its rows declare.
         if self._before.manifest.findings_total == 0 and computed is not None and computed.hex() != stated:
             self.found.add("root-mismatch", "the baseline's root", expected=stated, actual=computed)
 
     def _verify_roots(self, schema: int, roots: Iterable[SignedRoot]) -> int:
         """Verify the signed roots of a schema; return the largest size at which one holds."""
-        cursor, reached = RootCursor(self._tables[schema]), 0
+        reached = 0
         for stored in roots:
             if stored.size > self._size:
                 break  # made after the snapshot's watermark
             self.found.checked += 1
             item = f"root of schema {schema} at {stored.size}"
-            computed = cursor.root_at(stored.size)
+            computed = self._roots[schema].root_at(stored.size)
             if computed is None:
                 break  # a gap, which is a finding already
             if computed != stored.root:
@@ -121,17 +126,16 @@ class TreeCheck(Check):
 
     def _verify_cross_references(self) -> dict[int, int]:
         """Verify the cross-references; return, by new schema, the largest size that one binds to an older schema."""
-        cursors = {schema: RootCursor(table) for schema, table in self._tables.items()}
         bound: dict[int, int] = {}
         for stored in self._references:
             if stored.size > self._size:
                 break
-            if stored.old_schema not in cursors or stored.new_schema not in cursors:
+            if not {stored.old_schema, stored.new_schema} <= set(self._roots):
                 continue  # an unknown schema, which is a finding already
             self.found.checked += 1
             item = f"cross-reference {stored.old_schema} to {stored.new_schema} at {stored.size}"
-            old = cursors[stored.old_schema].root_at(stored.size)
-            new = cursors[stored.new_schema].root_at(stored.size)
+            old = self._roots[stored.old_schema].root_at(stored.size)
+            new = self._roots[stored.new_schema].root_at(stored.size)
             if old is None or new is None:
                 break
             if (stored.old_root, stored.new_root) != (old, new):
