@@ -31,7 +31,6 @@ FOLDER: Final = "evidence"
 """The evidence folder of a record."""
 SHOW_FINDINGS: Final = 100
 """How many findings of a guarantee, and disagreements, the page shows; their files have all."""
-_NAMED: Final = 3
 
 SOURCES: Final = {
     "E.1": (
@@ -146,11 +145,10 @@ def verdict(found: Evidence) -> str:
 
 
 def _broken(one: GuaranteeView) -> str:
-    items = list(dict.fromkeys(finding.item for finding in one.findings))
-    named = f", {', '.join(items[:_NAMED])}" if items else ""
-    more = " and others" if len(items) > _NAMED else ""
-    codes = ", ".join(dict.fromkeys(finding.code for finding in one.findings[:_NAMED]))
-    return f"{one.clause} “{one.title}” has {wording.many(one.total, 'finding')} ({codes or 'unnamed'}{named}{more})"
+    if not one.findings:
+        return f"{one.clause} “{one.title}” has {wording.many(one.total, 'finding')}, none of them named"
+    first = f"{'the first ' if one.total > 1 else ''}{one.findings[0].code} on {one.findings[0].item}"
+    return f"{one.clause} “{one.title}” has {wording.many(one.total, 'finding')}, {first}"
 
 
 def _names(guarantees: list[GuaranteeView]) -> str:

@@ -149,6 +149,8 @@ class Evidence:
     damaged_total: int = 0
     refused_total: int = 0
     """How many items have findings."""
+    of_no_item: tuple[Found, ...] = ()
+    """Findings of the guarantees that are of no item: a root, a checkpoint, a trust root."""
     agreements: tuple[Agreement, ...] = ()
     items: Items = field(default_factory=Items)
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -226,6 +228,7 @@ class _Pass:
         self.kept = dict.fromkeys(STATES, 0)
         self.whole = max(found.before.items, found.after.items) <= KEEP_ITEMS
         self.damaged: list[Damaged] = []
+        self.met: set[str] = set()
         self.doubts = {one.clause: doubt for one in found.guarantees if (doubt := one.doubt)}
         self.is_whole = False
 
@@ -241,6 +244,9 @@ class _Pass:
         found.balance = diff.Diff(before=found.before.items, after=found.after.items, **self.counts, items=())
         found.kinds = self._kinds() if self.is_whole else ()
         found.damaged = tuple(self.damaged)
+        if self.is_whole:
+            named = (one for view in found.guarantees for one in view.findings)
+            found.of_no_item = tuple(one for one in named if one.item not in self.met)
         found.left_out = {
             state: self.counts[state] - self.kept[state] for state in STATES if self.counts[state] > self.kept[state]
         }
@@ -271,6 +277,7 @@ class _Pass:
         findings = self.by_item.get(line.id, ())
         if findings:
             self.found.refused_total += 1
+            self.met.add(line.id)
         if state in {"changed", "missing"} or findings:
             self._explain(line, state, before, after, findings)
         if (same and not self.whole and not findings) or self.kept[state] >= KEEP_ITEMS:

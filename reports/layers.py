@@ -105,18 +105,19 @@ def explain(kind: str, state: str, layers: Sequence[Layer]) -> str:
     """Return what was altered, and what still says the truth, in a sentence or two."""
     altered = [layer.name for layer in layers if layer.state == ALTERED]
     standing = [layer.name for layer in layers if layer.state == STANDS]
-    if state == "missing":
+    if state == "added":
+        text = f"In the second snapshot only, and refused{f' for its {_list(altered)}' if altered else ''}."
+    elif state == "missing":
         text = "The row is gone, and with it the way to its content."
     elif altered[:2] == ["content", "row"]:
         text = "Bytes and row were altered both; comparing one with the other cannot show it, the baseline does."
     elif altered:
         text = _ALONE[altered[0]] if len(altered) == 1 else f"Altered: {_list(altered)}."
-    elif state == "added":
-        text = "The item was made after the baseline, and was refused."
     else:
         text = "Both lines of the item say the same; it was refused for what the findings name."
     if standing and altered:
-        text += f" What the baseline says of it is still in {_list(standing)}."
+        said = "its row declares" if state == "added" else "the baseline says of it"
+        text += f" What {said} is still in {_list(standing)}."
     if kind == "sbom" and "content" in altered and state != "missing":
         text += (
             " Digests cannot tell whether only its form differs (same content, other bytes): give both files to"
@@ -142,7 +143,7 @@ def _row(before: Line | None, after: Line | None, refusal: Refusal | None) -> La
     if after is None:
         return Layer(name="row", state=ALTERED, words="gone from the database")
     if before is None:
-        return Layer(name="row", state=UNKNOWN, words="made after the baseline, so there is nothing to compare with")
+        return Layer(name="row", state=UNKNOWN, words="not in the baseline, so there is nothing to compare with")
     names = [name for name in _ROW if getattr(before, name) != getattr(after, name)]
     if names:
         words = "; ".join(f"{name} is {getattr(after, name)}, was {getattr(before, name)}" for name in names)
@@ -171,11 +172,11 @@ def _signature(before: Line | None, after: Line | None, refusal: Refusal | None,
 
 def _recomputed(name: str, refusal: Refusal | None, *, doubt: str, clause: str) -> Layer:
     if refusal is not None:
-        words = f"{refusal.code}: should be {refusal.expected}, is {refusal.actual}"
+        words = f"{refusal.code}: expected {refusal.expected}, found {refusal.actual}"
         return Layer(name=name, state=ALTERED, words=words)
     if doubt:
         return Layer(name=name, state=UNKNOWN, words=doubt)
-    return Layer(name=name, state=STANDS, words=f"what {clause} recomputes from the baseline's line")
+    return Layer(name=name, state=STANDS, words=f"what {clause} recomputes from the item's line")
 
 
 def _list(names: Sequence[str]) -> str:

@@ -90,7 +90,7 @@ def _verify_continuity(record: Record, balance: Diff) -> Agreement:
         record,
         "4.1a",
         "evidence verify-continuity",
-        theirs=", ".join(f"{_count(answer, name)} {name}" for name in names),
+        theirs=f"{_ok(answer)}: {', '.join(f'{_count(answer, name)} {name}' for name in names)}",
         compared="missing and changed exactly; what was added may have grown before it answered",
         findings=found,
         problem=problem,
@@ -126,7 +126,7 @@ def _verify_attestations(record: Record, after: Snapshot) -> Agreement:
         record,
         "E.7",
         "attest verify-all",
-        theirs=f"{_count(answer, 'attestations')} attestations, {wording.count(invalid)} invalid",
+        theirs=f"{_ok(answer)}: {_count(answer, 'attestations')} attestations, {wording.count(invalid)} invalid",
         compared="which attestations are valid, in the second snapshot",
         findings=found,
         problem=problem,
@@ -195,6 +195,12 @@ def _answer(record: Record, name: str, *, first: str = "evidence") -> tuple[dict
     except (ValueError, RecursionError):
         document = None
     return (document, "", file) if isinstance(document, dict) else ({}, "its answer was not what it promises", file)
+
+
+def _ok(answer: Mapping[str, Any]) -> str:
+    if "ok" not in answer:
+        return "no verdict"
+    return "all well" if answer["ok"] is True else "not well"
 
 
 def _count(document: Mapping[str, Any], name: str) -> str:

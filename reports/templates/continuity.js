@@ -404,7 +404,7 @@
         else row.append(make("td", {}, value(line[field_])));
         table.append(row);
       }
-      const where = { unchanged: ["In both snapshots, the same"], missing: ["Before; absent after"], added: ["After; made since the baseline"], changed: ["Before", "After"] }[name];
+      const where = { unchanged: ["In both snapshots, the same"], missing: ["Before; absent after"], added: ["After; not in the baseline"], changed: ["Before", "After"] }[name];
       const schemas = Object.keys(head.before.roots);
       const leaves = schemas.map((schema) => hashed("Leaf " + line.leaf_index + ", schema " + schema, leafData(schema, line, line.declared_sha256, line.declared_size_bytes), refused("leaf-")));
       const log = hashed("Log entry " + line.log_index, entryData(line), refused("log-"));

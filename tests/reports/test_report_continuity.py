@@ -159,6 +159,36 @@ def test_a_changed_item_shows_both_lines_field_by_field(tmp_path: Path) -> None:
     assert {"media_type", "application/x-bundle", "text/html", before.rows[3].sha256} <= {w.strip() for w in page.words}
 
 
+def test_what_is_of_no_single_item_is_told_apart(tmp_path: Path) -> None:
+    def roll_back(world: World) -> None:
+        world.notes = world.notes[:2]
+
+    found = evidence.read(evidence_folder.write(tmp_path, *evidence_folder.sites(roll_back)))
+    assert found.damaged == ()
+    assert [(one.source, one.code, one.item) for one in found.of_no_item] == [
+        ("E.5", "checkpoint-rolled-back", "the log's checkpoint")
+    ]
+    assert continuity.verdict(found) == (
+        "Continuity is broken: E.5 “Log entries immutable” has 1 finding, checkpoint-rolled-back on the log's "
+        "checkpoint; of 12 items 0 changed, 0 missing."
+    )
+    text = page_of(tmp_path)[1].text
+    assert "Refused, and of no single item" in text
+    assert "No single item changed, is missing or was refused." in text
+
+
+def test_a_refused_item_that_is_new_is_not_said_to_be_in_the_baseline(tmp_path: Path) -> None:
+    def flip(world: World) -> None:
+        row = world.rows[-1]
+        world.objects[row.object_key] = b"other"
+
+    (damaged,) = evidence.read(evidence_folder.write(tmp_path, *evidence_folder.sites(flip))).damaged
+    assert (damaged.state, damaged.explanation) == (
+        "added",
+        "In the second snapshot only, and refused for its content. What its row declares is still in leaf and log entry.",
+    )
+
+
 def test_an_item_put_before_the_watermark_breaks_continuity(tmp_path: Path) -> None:
     before = World.of(2)
     late = before.rows.pop(3)
