@@ -18,7 +18,7 @@ from typing import Any
 import rfc8785
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.evidence import reference
@@ -42,7 +42,9 @@ def key(number: int) -> ec.EllipticCurvePrivateKey:
     return ec.derive_private_key(57264_000 + number, ec.SECP256R1())
 
 
-def sign(private: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
+def sign(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, message: bytes) -> bytes:
+    if isinstance(private, rsa.RSAPrivateKey):
+        return private.sign(message, padding.PKCS1v15(), _SHA256)
     return private.sign(message, ec.ECDSA(_SHA256, deterministic_signing=True))
 
 
@@ -116,7 +118,7 @@ class Authority:
 
     def leaf(
         self,
-        public: ec.EllipticCurvePublicKey,
+        public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
         *,
         since: datetime,
         until: datetime,
@@ -258,16 +260,20 @@ class Log:
 
 @dataclass(kw_only=True)
 class Instance:
-    """The services, and a signer with a key of ten minutes. Replace a part to have it do wrong."""
+    """The services, and a signer with a key of ten minutes. Replace a part to have it do wrong.
+
+    `issuer` stands in the certificate as the newer extension has it, `older_issuer` as the older.
+    """
 
     authority: Authority = field(default_factory=lambda: Authority(name="fulcio", number=10))
     timestamps: Authority = field(default_factory=lambda: Authority(name="tsa", number=20))
     certificate_log: Log = field(default_factory=lambda: Log(host="ct.example", number=30, generation=1))
     log_1: Log = field(default_factory=lambda: Log(host="rekor.example", number=31, generation=1, offset=1000))
     log_2: Log = field(default_factory=lambda: Log(host="log2025.example", number=32, generation=2))
-    signer: ec.EllipticCurvePrivateKey = field(default_factory=lambda: key(40))
+    signer: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = field(default_factory=lambda: key(40))
     identity: str = IDENTITY
     issuer: str = ISSUER
+    older_issuer: str = ISSUER
     issued: datetime = SIGNED - timedelta(seconds=5)
     signed: datetime = SIGNED
 
@@ -293,7 +299,7 @@ class Instance:
             usage=ExtendedKeyUsageOID.CODE_SIGNING,
             extensions=[
                 (x509.SubjectAlternativeName([x509.UniformResourceIdentifier(self.identity)]), True),
-                (x509.UnrecognizedExtension(oid(f"{_FULCIO}.1"), self.issuer.encode()), False),
+                (x509.UnrecognizedExtension(oid(f"{_FULCIO}.1"), self.older_issuer.encode()), False),
                 (x509.UnrecognizedExtension(oid(f"{_FULCIO}.8"), der(0x0C, self.issuer.encode())), False),
                 *extra,
             ],

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from sigstore import _store
 
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
 
 POLICY = bundle.Policy(identity=IDENTITY, issuer=ISSUER, artifact=ARTIFACT)
 DIGEST = f"sha256:{sha256(ARTIFACT).hexdigest()}"
+RSA = rsa.generate_private_key(65537, 2048)
+X25519 = x25519.X25519PrivateKey.from_private_bytes(bytes(range(32)))
+OTHER_ISSUER = "https://mallory.example"
 FIRST, SECOND = ("hashedrekord_1", "dsse_1"), ("hashedrekord_2", "dsse_2")  # by the generation of the log
 ENVELOPES, MESSAGES = ("dsse_1", "dsse_2"), ("hashedrekord_1", "hashedrekord_2")  # by what is signed
 KINDS = FIRST + SECOND
@@ -315,7 +317,9 @@ class Wrong:
 
 WRONG = [
     Wrong(name="other identity", instance=Instance(identity="https://forge.example/mallory"), code="identity-mismatch"),
-    Wrong(name="other issuer", instance=Instance(issuer="https://mallory.example"), code="issuer-mismatch"),
+    Wrong(
+        name="other issuer", instance=Instance(issuer=OTHER_ISSUER, older_issuer=OTHER_ISSUER), code="issuer-mismatch"
+    ),
     Wrong(
         name="other authority",
         instance=Instance(authority=Authority(name="fulcio", number=50)),
@@ -441,17 +445,45 @@ def test_a_timestamp_out_of_its_authority_s_time(root: Path):
     assert refusal(good("dsse_2"), root).code == "timestamp-invalid"
 
 
-def test_issuers_that_contradict_each_other(root: Path, monkeypatch: pytest.MonkeyPatch):
-    """Both issuer extensions are read: an authority that fills only one of them is believed on neither."""
-    instance = Instance(issuer="https://other.example")
-    monkeypatch.setattr(made, "_FULCIO", "1.3.6.1.4.1.57264.1")
-    extra = (
-        x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.9"), made.der(0x0C, ISSUER.encode())),
-        False,
-    )
-    certificate = instance.certificate(extra)
-    monkeypatch.setattr(Instance, "certificate", lambda _: certificate)
-    assert refusal(instance.dsse_2(), root).code == "issuer-mismatch"
+@pytest.mark.parametrize(
+    "instance",
+    [Instance(older_issuer=OTHER_ISSUER), Instance(issuer=OTHER_ISSUER)],
+    ids=["only the newer is right", "only the older is right"],
+)
+def test_issuers_that_contradict_each_other(instance: Instance, root: Path):
+    """A certificate may name its issuer in either extension, or in both; then both must be the policy's."""
+    refused = refusal(instance.dsse_2(), root)
+    assert refused.code == "issuer-mismatch"
+    assert OTHER_ISSUER in refused.actual
+
+
+def test_a_certificate_without_an_issuer(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(made, "_FULCIO", "1.3.6.1.4.1.99999.1")
+    refused = refusal(Instance().dsse_2(), root)
+    assert (refused.code, refused.actual) == ("issuer-mismatch", "no issuer in the certificate")
+
+
+def test_a_payload_of_another_type(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """Signed and logged as it should be, the very artifact even, and no statement about anything."""
+    monkeypatch.setattr(made, "IN_TOTO", "text/plain")
+    assert refusal(Instance().dsse_2(ARTIFACT), root).code == "statement-malformed"
+
+
+@pytest.mark.parametrize("kind", FIRST)
+def test_a_certificate_for_a_key_of_another_kind(kind: str, root: Path):
+    assert refusal(getattr(Instance(signer=RSA), kind)(), root).code == "key-unsupported"
+
+
+class Far:
+    """A time that no calendar has."""
+
+    def timestamp(self) -> int:
+        return 10**15
+
+
+def test_a_promise_of_a_time_that_no_calendar_has(root: Path):
+    instance = Instance(signed=Far())  # type: ignore[arg-type]  # that is the point
+    assert refusal(instance.hashedrekord_1(), root).code == "log-promise-invalid"
 
 
 # The trusted root and the policy
@@ -487,6 +519,7 @@ def test_files_that_are_no_trusted_root(raw: bytes, root: Path):
     assert refusal(good("dsse_2"), root).code == "trusted-root-malformed"
 
 
+@pytest.mark.parametrize("raw", [b"no key", made.spki(X25519.public_key())], ids=["no key", "X25519"])
 @pytest.mark.parametrize(
     ("part", "kind", "code"),
     [
@@ -495,10 +528,10 @@ def test_files_that_are_no_trusted_root(raw: bytes, root: Path):
         ("ctlogs", "dsse_1", "certificate-unlogged"),
     ],
 )
-def test_a_log_whose_key_is_another_kind_than_we_verify_with(part: str, kind: str, code: str, root: Path):
+def test_a_log_with_a_key_of_another_kind(part: str, kind: str, code: str, raw: bytes, root: Path):
     document = json.loads(root.read_bytes())
     for log in document[part]:
-        log["publicKey"]["rawBytes"] = made.b64(b"no key")
+        log["publicKey"]["rawBytes"] = made.b64(raw)
     root.write_bytes(encoded(document))
     assert refusal(good(kind), root).code == code
 
@@ -607,7 +640,6 @@ def test_an_envelope_by_a_plain_key():
     assert len(bundle.verify_with_key(both, [STRANGER, PUBLIC], digest=DIGEST, threshold=2).key_ids) == 2
 
 
-RSA = rsa.generate_private_key(65537, 2048)
 ED25519 = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
 
 
