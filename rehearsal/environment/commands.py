@@ -36,8 +36,9 @@ def tail(path: Path, lines: int = 8) -> str:
     return "\n".join(lines_of(path)[-lines:])
 
 
-def lines_of(path: Path) -> list[str]:
-    """Return the whole lines of a log, none when there is none."""
+def lines_of(path: Path, *, whole: bool = False) -> list[str]:
+    """Return the lines of a log, none when there is none; `whole` leaves out one that is still being written."""
     with contextlib.suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return (text[: text.rfind("\n") + 1] if whole else text).splitlines()
     return []

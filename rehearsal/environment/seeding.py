@@ -6,7 +6,6 @@ Invariants: runs only in a sandbox started for it by `sitedata`; passwords and k
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 
 import psycopg
@@ -78,7 +77,7 @@ def _buckets(known: Secrets) -> None:
 
 def _seed(place: layout.Place, known: Secrets) -> None:
     """Let the platform make its history. Its files for the operator land in `seed/`."""
-    history = History(**json.loads((place.root / "history.json").read_text(encoding="utf-8")))
+    history = History.read(place.root)
     command = [sys.executable, "-m", "rehearsal.platform.app.seed", "--items", str(history.items)]
     command += ["--out", str(place.root / "seed")]
     if history.object_bytes is not None:

@@ -5,6 +5,7 @@ Invariants: what a run is told is in `target.toml` and the files it names; it kn
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -34,10 +35,11 @@ def prepare(place: layout.Place, tools: parts.Tools, data: Path, flags: Sequence
     (place.root / "prometheus.yml").write_text(
         prometheus.configuration(place.pki("prometheus.kubeconfig")), encoding="utf-8"
     )
+    history = sitedata.History.read(data)
     plan = {
         "purpose": "site",
         "extent": extent,
-        "history": json.loads((data / "history.json").read_text(encoding="utf-8")),
+        "history": dataclasses.asdict(history),
         "tools": dict(tools.programs),
         "user_namespaces": "--user" in flags,
     }
@@ -49,7 +51,7 @@ def prepare(place: layout.Place, tools: parts.Tools, data: Path, flags: Sequence
     build_layout(place.images, platform_images())
     known = sitedata.Secrets.read(data)
     known.write(place.root)
-    target.write(place, known)
+    target.write(place, known, history)
 
 
 def _copy(source: Path, destination: Path) -> None:

@@ -83,6 +83,15 @@ class History:
             )
         return cls(items=items, object_bytes=object_bytes)
 
+    @classmethod
+    def read(cls, folder: Path) -> History:
+        """Read which history a folder holds. Raises: OSError, ValueError, TypeError when it does not say."""
+        return cls(**json.loads((folder / "history.json").read_text(encoding="utf-8")))
+
+    def write(self, folder: Path) -> None:
+        """Write it beside the data."""
+        (folder / "history.json").write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+
     @property
     def bound_s(self) -> float:
         """How long making it may take."""
@@ -219,7 +228,7 @@ def _clear(home: Path, wanted: History) -> None:
 def _history_of(folder: Path) -> History:
     """Return which history a set is; one that does not say is of the usual size."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return History(**json.loads((folder / "history.json").read_text(encoding="utf-8")))
+        return History.read(folder)
     return History()
 
 
@@ -238,7 +247,7 @@ def _make(
     known.write(place.root)
     write_store_identities(place, known)
     (place.root / "seed").mkdir()
-    (place.root / "history.json").write_text(json.dumps(dataclasses.asdict(history)), encoding="utf-8")
+    history.write(place.root)
     plan = {"purpose": "data", "tools": dict(tools.programs), "user_namespaces": "--user" in flags}
     place.plan.write_text(json.dumps(plan), encoding="utf-8")
     holder = sandbox.start(place, flags, tied=True)
@@ -268,7 +277,7 @@ def _attend(holder: subprocess.Popen[bytes], place: layout.Place, history: Histo
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return holder.wait(timeout=_LOOK_S)
-        lines = lines_of(place.logs("seed"))
+        lines = lines_of(place.logs("seed"), whole=True)
         for line in lines[told:]:
             say(f"  {line}")
         told = len(lines)

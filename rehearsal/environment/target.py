@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 NOTICE = "Rehearsal on an embedded site with a stand-in for the Stella platform, not a production system"
 STRATEGIES = ("gradual", "instant")
 _WINDOW = dt.timedelta(hours=12)
+_COMMAND_S = 45
+_ITEMS_PER_COMMAND_S = 250
+"""How many items a command of the platform that looks at every one gets through in a second, at the least."""
 
 
-def write(place: layout.Place, known: sitedata.Secrets) -> None:
+def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.History) -> None:
     """Write everything the operator of this site holds.
 
     The seed's files (`trust.json`, `test-bundle.tar.gz`, signing keys) and the images are in the environment's folder
@@ -35,7 +38,7 @@ def write(place: layout.Place, known: sitedata.Secrets) -> None:
     pki.write_private(place.root / "backup.agekey", f"{identity}\n".encode("ascii"))
     for colour in ("blue", "green"):
         pki.write_private(place.root / f"values-{colour}.yaml", values(place, known, colour).encode("utf-8"))
-    text = target_text(place, known, recipient=str(identity.to_public()))
+    text = target_text(place, known, recipient=str(identity.to_public()), history=history)
     pki.write_private(place.target, text.encode("utf-8"))
     (place.root / "policy.toml").write_text(policy_text(dt.datetime.now(dt.UTC)), encoding="utf-8")
     documents = place.root / "docs"
@@ -75,7 +78,7 @@ def _seeded(place: layout.Place, name: str) -> str:
     return (place.root / name).read_text(encoding="utf-8")
 
 
-def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str) -> str:
+def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str, history: sitedata.History) -> str:
     """Return the target file's text."""
     wanted = resolve(place.images, f"{REPOSITORY}:{layout.RELEASE_TO}")
     tables: list[tuple[str, Mapping[str, Any]]] = [
@@ -86,7 +89,7 @@ def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str)
                 "host": "local://",
                 "path": [str(place.bin)],
                 "environment": parts.operator_environment(place),
-                "default_timeout_s": 45,
+                "default_timeout_s": max(_COMMAND_S, history.items // _ITEMS_PER_COMMAND_S),
             },
         ),
         (

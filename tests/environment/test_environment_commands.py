@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from rehearsal.cli import env, faults, rehearse
 from rehearsal.environment import layout
+from rehearsal.environment.errors import EnvironmentFault
 
 
 def _run(command: object, *arguments: str) -> Result:
@@ -39,6 +40,51 @@ def test_status_and_list_are_one_json_document_each() -> None:
     assert json.loads(_run(env, "status", "--json").output)["state"] == "down"
     layout.Place.named("other").root.mkdir(parents=True)
     assert json.loads(_run(env, "list", "--json").output) == [{"name": "other", "state": "down"}]
+
+
+@pytest.mark.parametrize("command", [(env, "up"), (rehearse,)])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--items", "6"), "a multiple of 4"),
+        (("--items", "0"), "a multiple of 4"),
+        (("--object-bytes", "100"), "4096 to 65536"),
+        (("--items", "many"), "--items"),
+    ],
+)
+def test_a_history_that_cannot_be_made_is_refused_before_anything_is(
+    command: tuple[object, ...], options: tuple[str, ...], said: str
+) -> None:
+    head, *rest = command
+    result = _run(head, *rest, *options)  # type: ignore[arg-type]
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not layout.environments_folder().exists()
+
+
+def test_the_status_tells_how_many_items_the_site_was_made_with(place: layout.Place) -> None:
+    place.plan.write_text(json.dumps({"history": {"items": 100_000, "object_bytes": 4096}}))
+    document = json.loads(_run(env, "status", "--name", "trial", "--json").output)
+    assert (document["items"], document["object_bytes"], document["state"]) == (100_000, 4096, "down")
+
+
+def test_an_environment_that_is_up_keeps_its_history(place: layout.Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rehearsal.environment import assembly, sitedata  # noqa: PLC0415 - brings much along
+
+    place.plan.write_text(json.dumps({"history": {"items": 8, "object_bytes": None}}))
+    monkeypatch.setattr(assembly, "status_of", lambda _place: {"state": "up"})
+    for same in (None, sitedata.History(items=8)):
+        assert assembly.up(place, [].append, history=same) == 0.0
+    with pytest.raises(EnvironmentFault, match="trial is up already, with 8 items") as caught:
+        assembly.up(place, [].append, history=sitedata.History(items=12))
+    assert caught.value.exit_code == 2
+
+
+def test_a_dry_run_says_of_which_size_the_site_would_be() -> None:
+    assert (
+        "of 100000 items of 4096 bytes"
+        in _run(rehearse, "--dry-run", "--items", "100000", "--object-bytes", "4096").output
+    )
 
 
 def test_a_log_is_shown_whole(place: layout.Place, capfd: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def written(place: Place, known: sitedata.Secrets) -> Place:
     for name in ("signing-key.pem", "log-signing-key.pem"):
         (place.root / name).write_text("PEM\n")
     build_layout(place.images, platform_images())
-    target.write(place, known)
+    target.write(place, known, sitedata.History())
     return place
 
 
@@ -99,3 +99,11 @@ def test_prometheus_adds_the_labels_that_the_gates_ask_for(place: Place) -> None
     labels = {rule.get("target_label") for rule in job["relabel_configs"]}
     assert {"namespace", "pod", "colour", "component"} <= labels
     assert job["kubernetes_sd_configs"][0]["namespaces"]["names"] == ["stellaops-prod", "stellaops-green"]
+
+
+@pytest.mark.parametrize(("items", "timeout_s"), [(4, 45), (2000, 45), (100_000, 400)])
+def test_commands_have_time_for_as_many_items_as_there_are(
+    written: Place, known: sitedata.Secrets, items: int, timeout_s: int
+) -> None:
+    text = target.target_text(written, known, recipient="age1x", history=sitedata.History(items=items))
+    assert tomllib.loads(text)["operator"]["default_timeout_s"] == timeout_s

@@ -1,5 +1,6 @@
 """A scan's evidence is reproducible, valid by its standards, and names its parts by their real digests."""
 
+import dataclasses
 import datetime as dt
 import gzip
 import hashlib
@@ -13,6 +14,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from rehearsal.platform.core import dsse, keys, leaves, makers
+from rehearsal.platform.stella import attestations
+from rehearsal.platform.stella.verification import Trust
 
 KEY = keys.derived_signing_key(1)
 SCAN = makers.Scan(
@@ -79,6 +82,35 @@ def test_the_bundle_holds_the_other_three() -> None:
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(ITEMS["bundle"].content))) as archive:
         contents = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
     assert contents == {name: ITEMS[kind].content for kind, name in makers.BUNDLE_NAMES.items()}
+
+
+SIZES = (4096, 4097, 4098, 4099, 5000, 65536)
+LONGEST = next(
+    scan
+    for scan in (dataclasses.replace(SCAN, image=f"registry.stella.test/payments/api:1.{n}.0") for n in range(1000))
+    if len(makers.components(scan.image)) >= 17
+)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scan", [SCAN, LONGEST], ids=["usual", "many packages"])
+def test_evidence_of_one_size_is_still_what_its_kind_says(scan: makers.Scan, size: int) -> None:
+    made = {item.kind: item for item in makers.make_evidence(scan, KEY, size)}
+    assert {len(item.content) for item in made.values()} == {size}
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(made["sbom"].content.decode()) is None
+    manifest = json.loads(made["oci-manifest"].content)
+    assert manifest["layers"][0]["digest"] == f"sha256:{made['sbom'].sha256}"
+    payload, _ = dsse.verify(json.loads(made["attestation"].content), dsse.IN_TOTO, [KEY.public_key()])
+    assert json.loads(payload)["subject"][0]["digest"]["sha256"] == made["oci-manifest"].sha256
+    # The platform's own check of a bundle: three files and nothing after them, signed, digests as the statement says.
+    trust = Trust(signers=(KEY.public_key(),), log_key="")
+    assert attestations.check_bundle(made["bundle"].content, trust) == made["attestation"].signer_keyid
+
+
+@pytest.mark.parametrize(("size", "what"), [(200, "an SBOM"), (1600, "a bundle")])
+def test_a_size_that_an_item_cannot_have_is_an_error(size: int, what: str) -> None:
+    with pytest.raises(ValueError, match=f"{what} of {size} bytes cannot be made"):
+        makers.make_evidence(SCAN, KEY, size)
 
 
 def test_two_scans_share_no_content() -> None:
