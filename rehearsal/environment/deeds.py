@@ -388,16 +388,34 @@ def _tree_rebuilt(hand: Hand) -> Names:
     row = hand.item()
     sbom = dict(json.loads(hand.site.store.get(row.object_key)))
     changed = json.dumps({**sbom, "components": sbom["components"][1:]}, indent=2).encode()
-    _index_leaves(hand, _replace(hand, row, changed))
+    database = hand.site.database
+    with database.transaction():
+        database.execute("SELECT pg_advisory_xact_lock(%s)", (leaves.TREE_LOCK_KEY,))  # nobody signs a root meanwhile
+        _index_leaves(hand, _replace(hand, row, changed))
+        roots = [one for one in hand.roots() if one["size"] > row.leaf_index]
+        crossrefs = hand.crossrefs()
+        trees = {schema: _tree(database, LEAVES[schema]) for schema in hand.schemas()}  # as long as any root of them
+        _sign_again(hand, roots, crossrefs, trees)
+    return {
+        **_struck(row),
+        "root": tuple(map(_root_name, roots)),
+        "crossref": tuple(map(_crossref_name, crossrefs)),
+    }
+
+
+def _sign_again(
+    hand: Hand,
+    roots: list[dict[str, Any]],
+    crossrefs: list[dict[str, Any]],
+    trees: Mapping[int, merkle.Tree],
+) -> None:
+    """Let the platform's own key sign roots and cross-references over other leaves."""
     database, key = hand.site.database, hand.site.signing_key
-    trees = {schema: _tree(database, LEAVES[schema]) for schema in hand.schemas()}
-    roots = [one for one in hand.roots() if one["size"] > row.leaf_index]
     for one in roots:
         root = trees[one["schema_version"]].root(one["size"])
         statement = dict(canonical.decode(base64.b64decode(one["envelope"]["payload"])))
         envelope = dsse.sign_statement(dsse.MERKLE_ROOT, {**statement, "root": root.hex()}, key)
         hand.change(database, "merkle_roots", one["id"], root=root, envelope=Jsonb(envelope))
-    crossrefs = hand.crossrefs()
     for one in crossrefs:
         old, new = (trees[one[name]].root(one["size"]) for name in ("old_schema", "new_schema"))
         statement = leaves.crossref_statement(
@@ -409,11 +427,6 @@ def _tree_rebuilt(hand: Hand) -> Names:
         )
         envelope = dsse.sign_statement(dsse.MERKLE_CROSSREF, statement, key)
         hand.change(database, "merkle_crossrefs", one["id"], old_root=old, new_root=new, envelope=Jsonb(envelope))
-    return {
-        **_struck(row),
-        "root": tuple(map(_root_name, roots)),
-        "crossref": tuple(map(_crossref_name, crossrefs)),
-    }
 
 
 def _tree(database: Connection, table: str) -> merkle.Tree:
