@@ -423,14 +423,14 @@ def test_keys():
     seen = survey(
         "key",
         800,
-        of_text((pem(SIGNER).encode(), RSA_PEM)),
+        of_text((pem(SIGNER).encode(), ED25519_PEM)),
         dsse.load_key,
         lambda _, got: isinstance(got, kinds) and len(dsse.key_id(got)) == 64,
     )
     assert seen.refused > 400
 
 
-RSA_PEM = b"""-----BEGIN PUBLIC KEY-----
+ED25519_PEM = b"""-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=
 -----END PUBLIC KEY-----
 """

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
+import hashlib
 import json
+import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +156,7 @@ def blob(layout: Path, content: bytes) -> Path:
 def test_a_whole_layout(layout: Path):
     verified = oci.verify_layout(layout)
     assert verified.roots == (digest(MANIFEST),)
+    assert oci.verify_layout(str(layout)) == verified
     assert set(verified.blobs) == {digest(content) for content in (CONFIG, LAYER, MANIFEST)}
 
 
@@ -168,8 +172,12 @@ def test_a_layout_s_changed_missing_and_stray_blobs(layout: Path):
     with pytest.raises(EvidenceError, match="layout-malformed"):
         oci.verify_layout(layout)
     blob(layout, LAYER).unlink()
-    (layout / "blobs" / "sha256" / "README").write_text("stray")
+    stray = layout / "blobs" / "sha256" / "README"
+    stray.write_text("stray")
     with pytest.raises(EvidenceError, match="layout-malformed"):
+        oci.verify_layout(layout)
+    stray.rename(layout / "blobs" / "README")
+    with pytest.raises(EvidenceError, match="layout-malformed: README"):
         oci.verify_layout(layout)
 
 
@@ -196,3 +204,18 @@ def test_absent_layout_files(name: str, layout: Path):
     with pytest.raises(EvidenceError) as refused:
         oci.verify_layout(layout)
     assert (refused.value.code, refused.value.item) == ("layout-malformed", name)
+
+
+def test_files_that_cannot_be_read(layout: Path, monkeypatch: pytest.MonkeyPatch):
+    """A pipe is not waited for, and an error of the disk is a refusal."""
+    (layout / "index.json").unlink()
+    os.mkfifo(layout / "index.json")
+    with pytest.raises(EvidenceError, match=r"layout-malformed: index\.json"):
+        oci.verify_layout(layout)
+
+    def broken(*_: object) -> object:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(hashlib, "file_digest", broken)
+    with pytest.raises(EvidenceError, match="Input/output error"):
+        oci.verify_layout(layout)

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,6 @@ from cutover.evidence.errors import EvidenceError
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-    from pathlib import Path
 
     from cutover.evidence._sigstore import TrustedVerifier
 
@@ -133,7 +133,7 @@ class VerifiedByKey:
     key_ids: tuple[str, ...]
 
 
-def verify(bundle: bytes, trusted_root: Path, policy: Policy, *, item: str = "bundle") -> Verified:
+def verify(bundle: bytes, trusted_root: Path | str, policy: Policy, *, item: str = "bundle") -> Verified:
     """Verify a bundle signed under a certificate, naming `item` in a refusal.
 
     `trusted_root` is the file `trusted_root.json` of a Sigstore instance, read at each call; its verifier is built
@@ -149,8 +149,8 @@ def verify(bundle: bytes, trusted_root: Path, policy: Policy, *, item: str = "bu
     """
     _demand_bytes(bundle, item)
     try:
-        root = trusted_root.read_bytes()
-    except OSError as error:
+        root = Path(trusted_root).read_bytes()
+    except (OSError, ValueError) as error:
         raise EvidenceError("trusted-root-malformed", str(trusted_root), expected="a file", actual=error) from error
     digest = policy.artifact_digest
     key = (sha256(bundle).digest(), sha256(root).digest(), policy.identity, policy.issuer, digest)

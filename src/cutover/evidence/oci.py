@@ -11,13 +11,11 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from cutover.evidence._json import from_base64, parse_object
 from cutover.evidence.errors import EvidenceError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IMAGE_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -95,13 +93,20 @@ def verify_manifest(
     return Manifest(digest=digest, media_type=kind, blobs=descriptors, verified=tuple(verified))
 
 
-def verify_layout(path: Path) -> Layout:
+def verify_layout(path: Path | str) -> Layout:
     """Verify an image layout: every blob that index.json reaches is there, every file under blobs/ hashes to its name.
 
     Raises:
         EvidenceError: `layout-malformed`, `manifest-malformed`, `blob-missing`, `digest-mismatch` or `size-mismatch`.
 
     """
+    try:
+        return _verify_layout(Path(path))
+    except OSError as error:
+        raise EvidenceError("layout-malformed", str(path), expected="files that can be read", actual=error) from error
+
+
+def _verify_layout(path: Path) -> Layout:
     marker = parse_object(_read(path / "oci-layout", "oci-layout"), code="layout-malformed", item="oci-layout")
     if marker.get("imageLayoutVersion") != "1.0.0":
         actual = marker.get("imageLayoutVersion")
@@ -128,17 +133,24 @@ def _verify_files(folder: Path) -> Iterator[tuple[str, int]]:
     """Re-hash every blob file; yield its digest and size."""
     if not folder.is_dir():
         raise EvidenceError("layout-malformed", "blobs", expected="a folder", actual="none")
-    for file in sorted(folder.glob("*/*")):
-        digest = f"{file.parent.name}:{file.name}"
-        if not _DIGEST.fullmatch(digest) or file.is_symlink() or not file.is_file():
+    for algorithm in sorted(folder.iterdir()):
+        if algorithm.is_symlink() or not algorithm.is_dir():
             raise EvidenceError(
-                "layout-malformed", digest, expected="a file named by its digest", actual="another name"
+                "layout-malformed", algorithm.name, expected="a folder of blobs", actual="another thing"
             )
-        with file.open("rb") as stream:
-            computed = hashlib.file_digest(stream, file.parent.name).hexdigest()
-        if computed != file.name:
-            raise EvidenceError("digest-mismatch", digest, expected=file.name, actual=computed)
-        yield digest, file.stat().st_size
+        for file in sorted(algorithm.iterdir()):
+            yield _verify_file(file)
+
+
+def _verify_file(file: Path) -> tuple[str, int]:
+    digest = f"{file.parent.name}:{file.name}"
+    if not _DIGEST.fullmatch(digest) or file.is_symlink() or not file.is_file():
+        raise EvidenceError("layout-malformed", digest, expected="a file named by its digest", actual="another name")
+    with file.open("rb") as stream:
+        computed = hashlib.file_digest(stream, file.parent.name).hexdigest()
+    if computed != file.name:
+        raise EvidenceError("digest-mismatch", digest, expected=file.name, actual=computed)
+    return digest, file.stat().st_size
 
 
 def _verify_blob(chunks: Iterable[bytes], descriptor: Descriptor, item: str) -> None:
@@ -204,8 +216,7 @@ def _blob_path(layout: Path, digest: str) -> Path:
 
 
 def _read(path: Path, item: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(MAX_MANIFEST_BYTES + 1)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise EvidenceError("layout-malformed", item, expected="a file", actual=error) from error
+    if not path.is_file():
+        raise EvidenceError("layout-malformed", item, expected="a file", actual="none")
+    with path.open("rb") as stream:
+        return stream.read(MAX_MANIFEST_BYTES + 1)
