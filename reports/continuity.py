@@ -32,6 +32,9 @@ FOLDER: Final = "evidence"
 SHOW_FINDINGS: Final = 100
 """How many findings of a guarantee, and disagreements, the page shows; their files have all."""
 
+OPEN_AT_FIRST: Final = 20
+"""How many of them, and of the damaged items, are not folded."""
+
 SOURCES: Final = {
     "E.1": (
         "every content but SBOMs and attestations, read from the object store and hashed again; manifests are parsed",
@@ -84,6 +87,7 @@ def build(folder: Path, record: Record | None = None) -> bytes:
             parts=parts(found),
             taken={"before": _taken(record, "before"), "after": _taken(record, "after")},
             shown=SHOW_FINDINGS,
+            first=OPEN_AT_FIRST,
             states=STATES,
             packed=found.items.pack(_head(found)),
             script=Markup(f"\n{script}"),  # noqa: S704  # a file of ours

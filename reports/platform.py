@@ -45,6 +45,8 @@ class Agreement:
     findings: tuple[Finding, ...]
     problem: str
     """Why it could not be compared; empty when it was."""
+    word: str
+    """What agreeing means here, for a report that is compared in part."""
     file: str
     """Where the platform's answer is, relative to the record; empty when nowhere."""
 
@@ -92,6 +94,7 @@ def _verify_continuity(record: Record, balance: Diff) -> Agreement:
         "evidence verify-continuity",
         theirs=f"{_ok(answer)}: {', '.join(f'{_count(answer, name)} {name}' for name in names)}",
         compared="missing and changed exactly; what was added may have grown before it answered",
+        word="counts agree",
         findings=found,
         problem=problem,
         file=file,
@@ -144,6 +147,7 @@ def _made(
     findings: tuple[Finding, ...],
     problem: str,
     file: str,
+    word: str = "agrees",
 ) -> Agreement:
     view = record.clause(clause)
     return Agreement(
@@ -155,6 +159,7 @@ def _made(
         compared=compared,
         findings=findings,
         problem=problem,
+        word=word,
         file=file if (record.folder / file).is_file() else "",
     )
 
