@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from rehearsal.environment.hand import Connection, Hand, Names, Row
 
-_TRUNCATED_ITEMS = 8
-"""At most so many items lose their entry when the log is cut short."""
+_TRUNCATED_SHARE = (0.1, 0.25)
+"""How much of the baseline's log is cut off: far more than the platform appends before anybody looks."""
 
 
 def _struck(*rows: Row) -> Names:
@@ -479,9 +479,9 @@ def _log_entries_swapped(hand: Hand) -> Names:
 def _log_truncated(hand: Hand) -> Names:
     """Cut entries of the baseline off the end, and the checkpoints that cover them."""
     rows = sorted(hand.rows(), key=lambda row: row.log_index)
-    if len(rows) <= _TRUNCATED_ITEMS:
+    if len(rows) < 1 / _TRUNCATED_SHARE[0]:
         raise LookupError("the log is too short to be cut")
-    size = rows[-hand.rng.randrange(1, _TRUNCATED_ITEMS)].log_index
+    size = rows[-round(len(rows) * hand.rng.uniform(*_TRUNCATED_SHARE))].log_index
     log = hand.site.log
     with log.transaction():
         log.execute("SELECT pg_advisory_xact_lock(%s)", (leaves.LOG_LOCK_KEY,))  # nobody appends meanwhile
