@@ -93,17 +93,36 @@ def test_a_file_with_other_items_than_its_manifest_does_not_balance(tmp_path: Pa
     assert refused.value.code == "balance-wrong"
 
 
-def test_lines_out_of_order_are_refused(tmp_path: Path):
-    """Two lists merged by id must be sorted, or items would pass each other unseen."""
-    one, two = write(tmp_path / "one", {item(1): 1, item(2): 1}), write(tmp_path / "two", {item(0): 0, item(3): 1})
-    raw = b"".join(reversed((one / "lines.jsonl").read_bytes().splitlines(keepends=True)))
-    (one / "lines.jsonl").write_bytes(raw)
-    manifest = one / "manifest.json"
-    digest = f"sha256:{sha256(raw).hexdigest()}"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"lines_digest": digest}))
-    with pytest.raises(EvidenceError) as refused:
-        diff.compare(one, two)
-    assert refused.value.code == "snapshot-malformed"
+def write_lines(folder: Path, names: list[int]) -> Path:
+    """Write a snapshot whose lines stand in this order."""
+    write(folder, {})
+    raw = b"".join(line(item(name), 1).encode() for name in names)
+    (folder / "lines.jsonl").write_bytes(raw)
+    manifest = folder / "manifest.json"
+    fields = {"items": len(names), "lines_digest": f"sha256:{sha256(raw).hexdigest()}"}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | fields))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([2, 1], [0, 3]),
+        ([1, 2, 3], [1, 3, 2]),
+        ([1, 3, 2], [1, 3, 4]),
+        ([], [2, 1]),
+        ([1, 1], []),
+        ([1], [1, 1]),
+        ([5], [5, 4]),
+    ],
+)
+def test_lines_out_of_order_are_refused(tmp_path: Path, before: list[int], after: list[int]):
+    """Two lists merged by id must be sorted, or items would pass each other unseen; behind equal lines too."""
+    one, two = write_lines(tmp_path / "one", before), write_lines(tmp_path / "two", after)
+    for read in (diff.compare, lambda *folders: list(diff.changes(*folders))):
+        with pytest.raises(EvidenceError) as refused:
+            read(one, two)
+        assert refused.value.code == "snapshot-malformed"
 
 
 def test_memory_does_not_grow_with_the_items(tmp_path: Path):

@@ -79,10 +79,10 @@ def compare(before_dir: Path, after_dir: Path) -> Diff:
         if old == new:
             counts["unchanged"] += 1
             continue
-        change = _change(old, new)
-        counts[change.what] += 1
-        if change.what != "added" and len(kept) < KEEP_ITEMS:
-            kept.append(change)
+        what = _what(old, new)
+        counts[what] += 1
+        if what != "added" and len(kept) < KEEP_ITEMS:
+            kept.append(_change(old, new))
     result = Diff(before=before.manifest.items, after=after.manifest.items, **counts, items=tuple(kept))
     _demand_balance(result)
     return result
@@ -108,58 +108,59 @@ def pairs(before: snapshot.Snapshot, after: snapshot.Snapshot) -> Iterator[tuple
             yield left.raw, right.raw
             left.advance()
             right.advance()
-        elif right.raw is None or (left.raw is not None and left.id < right.id):
-            yield left.raw, None
+            continue
+        first, second = left.id, right.id
+        is_left = second is None or (first is not None and first <= second)
+        is_right = first is None or (second is not None and second <= first)
+        yield left.raw if is_left else None, right.raw if is_right else None
+        if is_left:
             left.advance()
-        elif left.raw is None or right.id < left.id:
-            yield None, right.raw
-            right.advance()
-        else:
-            yield left.raw, right.raw
-            left.advance()
+        if is_right:
             right.advance()
 
 
 class _Side:
     """One snapshot's lines with one in hand; a line is parsed only when somebody asks for its id."""
 
-    __slots__ = ("_id", "_last", "_lines", "raw")
+    __slots__ = ("_id", "_last", "_lines", "_passed", "raw")
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._lines = lines
-        self._last = ""
+        self._passed: bytes | None = None
+        self._last: str | None = ""
         self._id: str | None = None
-        self.raw: bytes | None = None
-        self.advance()
+        self.raw = next(lines, None)
 
     @property
-    def id(self) -> str:
+    def id(self) -> str | None:
+        """The id of the line in hand, which is after the one before it; None at the end."""
         if self._id is None and self.raw is not None:
             self._id = facts(self.raw).id
+            if self._last is None:
+                self._last = facts(self._passed or b"").id
             if self._id <= self._last:
                 raise EvidenceError(
                     "snapshot-malformed", self._id, expected=f"an id after {self._last}", actual=self._id
                 )
-            self._last = self._id
-        return self._id or ""
+        return self._id
 
     def advance(self) -> None:
-        self.raw = next(self._lines, None)
-        self._id = None
+        self._passed, self.raw = self.raw, next(self._lines, None)
+        self._last, self._id = self._id, None
+
+
+def _what(old: bytes | None, new: bytes | None) -> str:
+    return "added" if old is None else "missing" if new is None else "changed"
 
 
 def _change(old: bytes | None, new: bytes | None) -> Change:
-    before = snapshot.Line.decode(old) if old is not None else None
-    after = snapshot.Line.decode(new) if new is not None else None
-    present = before or after
-    if present is None:
-        raise ValueError("a change has one side at least")
+    present = facts(old or new or b"")
     fields: dict[str, tuple[object, object]] = {}
-    if before is not None and after is not None:
+    if old is not None and new is not None:
+        before, after = snapshot.Line.decode(old), snapshot.Line.decode(new)
         values = ((name, getattr(before, name), getattr(after, name)) for name in snapshot.FIELDS)
         fields = {name: (left, right) for name, left, right in values if left != right}
-    what = "added" if before is None else "missing" if after is None else "changed"
-    return Change(id=present.id, kind=present.kind, what=what, fields=fields)
+    return Change(id=present.id, kind=present.kind, what=_what(old, new), fields=fields)
 
 
 def _demand_balance(diff: Diff) -> None:
