@@ -8,7 +8,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-
 from bench import evidence, evidence_local, evidence_site
 
 if TYPE_CHECKING:
