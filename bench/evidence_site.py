@@ -56,6 +56,7 @@ HASH_RATIO = 0.8
 DASK_WORKERS = 2
 DASK_BOUND_S = 60.0
 _CHUNK_BYTES = 1 << 20
+_END_BOUND_S = 15.0
 
 Figure = dict[str, Any]
 
@@ -322,10 +323,13 @@ def cluster(folder: Path) -> Iterator[str]:
                 time.sleep(0.2)
             yield str(json.loads(announced.read_text())["address"])
         finally:
-            for process in reversed(started):
+            for process in reversed(started):  # one after the other: a worker whose scheduler goes first may never end
                 process.terminate()
-            for process in started:
-                process.wait(timeout=DASK_BOUND_S)
+                try:
+                    process.wait(timeout=_END_BOUND_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def _registered(address: str) -> int:
