@@ -1,7 +1,7 @@
 """The measurements of `bench/evidence.py` that need no site: hashing, signatures, Merkle roots, diffs.
 
 `measure` takes anchor and harness in turns; a ratio is the middle of the ratios of the rounds, so that what else the
-machine does in a round meets both sides of it.
+machine does in a round meets both sides of it. What runs in one process is measured in its CPU time, the rest in time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PAYLOAD_BYTES = 600
 LEAVES = 1_000_000
 LINES = 1_000_000
 CHANGED_EVERY = 20  # so that both sizes of diff have as many changed items as a diff names, and more
-CHUNK_BYTES = 1 << 18  # what hashlib.file_digest reads at a time
+CHUNK_BYTES = 1 << 16
 KEY = ec.derive_private_key(20270401, ec.SECP256R1())
 ECDSA = ec.ECDSA(hashes.SHA256())
 LOG_KEY = "log.stella.test+f86b6163+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"
@@ -57,12 +57,13 @@ DIFF = """
 import json, sys, time
 from pathlib import Path
 from cutover.evidence import diff
-started = time.perf_counter()
+started, cpu_started = time.perf_counter(), time.process_time()
 found = diff.compare(Path(sys.argv[1]), Path(sys.argv[2])) if len(sys.argv) > 1 else None
-seconds = time.perf_counter() - started
+seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 peak_mb = int(status["VmHWM"].split()[0]) / 1024  # ru_maxrss would count what the starting process had
-print(json.dumps({"seconds": seconds, "mb": peak_mb, "unchanged": found.unchanged if found else 0}))
+unchanged = found.unchanged if found else 0
+print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "mb": peak_mb, "unchanged": unchanged}))
 """
 
 
@@ -117,7 +118,7 @@ def hashing(temporary: Path, rounds: int, one: ProcessPoolExecutor, two: Process
             assert not any(item.findings for item in examined)
 
     alone = turns(rounds, anchor, ours)
-    cores = turns(rounds, partial(spread, one), partial(spread, two))
+    cores = turns(rounds, partial(spread, one), partial(spread, two), clock=time.perf_counter)
     unit = "MB/s"
     return {
         "hash_local_per_core": _ratio(
@@ -169,7 +170,7 @@ def signatures(rounds: int, one: ProcessPoolExecutor, two: ProcessPoolExecutor) 
         assert sum(pool.map(partial(verify_all, trust_file), batches)) == ENVELOPES
 
     alone = turns(rounds, anchor, lambda: verify_all(trust_file, envelopes))
-    cores = turns(rounds, partial(spread, one), partial(spread, two))
+    cores = turns(rounds, partial(spread, one), partial(spread, two), clock=time.perf_counter)
     what = f"attestations of {len(envelopes[0])} bytes against ECDSA P-256 of `cryptography`, one process"
     return {
         "signature_per_core": _ratio(alone, ENVELOPES, "1/s", 0.9, what=what),
@@ -178,9 +179,11 @@ def signatures(rounds: int, one: ProcessPoolExecutor, two: ProcessPoolExecutor) 
 
 
 def verify_all(trust_file: bytes, envelopes: Sequence[bytes]) -> int:
-    """Verify attestations; return how many. Runs in worker processes."""
+    """Verify attestations, or raise; return how many. Runs in worker processes."""
     keys = _key_ring(trust_file)
-    return sum(len(verify_attestation(raw, keys, item="attestation").key_ids) for raw in envelopes)
+    for raw in envelopes:
+        verify_attestation(raw, keys, item="attestation")
+    return len(envelopes)
 
 
 @lru_cache(maxsize=1)
@@ -240,7 +243,7 @@ def diffs(temporary: Path, rounds: int) -> Figures:
         return median(run[position][name] for run in runs)
 
     seconds, peak_mb = middle(2, "seconds"), middle(2, "mb")
-    time_ratio = median(run[2]["seconds"] / run[1]["seconds"] for run in runs)
+    time_ratio = median(run[2]["cpu_seconds"] / run[1]["cpu_seconds"] for run in runs)
     memory_ratio = peak_mb / middle(1, "mb")
     return {
         "diff_1m_seconds": figure(
@@ -263,10 +266,10 @@ def diffs(temporary: Path, rounds: int) -> Figures:
         ),
         "diff_10x_time": figure(
             time_ratio,
-            ours=seconds,
-            anchor=middle(1, "seconds"),
+            ours=middle(2, "cpu_seconds"),
+            anchor=middle(1, "cpu_seconds"),
             unit="s",
-            what="1,000,000 against 100,000 lines",
+            what="CPU time of the diff, 1,000,000 against 100,000 lines",
             bar="at most 11 times",
             met=time_ratio <= 11,
         ),
@@ -275,7 +278,7 @@ def diffs(temporary: Path, rounds: int) -> Figures:
             ours=peak_mb,
             anchor=middle(1, "mb"),
             unit="MB",
-            what="1,000,000 against 100,000 lines",
+            what="peak memory, 1,000,000 against 100,000 lines",
             bar="at most 1.1 times",
             met=memory_ratio <= 1.1,
         ),
@@ -310,15 +313,17 @@ def _plain_read(folders: tuple[str, str]) -> dict[str, float]:
 # -- taking turns -----------------------------------------------------------------------------------------------------
 
 
-def turns(rounds: int, *works: Callable[[], object]) -> list[tuple[float, ...]]:
+def turns(
+    rounds: int, *works: Callable[[], object], clock: Callable[[], float] = time.process_time
+) -> list[tuple[float, ...]]:
     """Return the seconds of each work, a tuple a round, after a round that does not count."""
-    return [tuple(_seconds(work) for work in works) for _ in range(rounds + 1)][1:]
+    return [tuple(_seconds(work, clock) for work in works) for _ in range(rounds + 1)][1:]
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    started = clock()
     work()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def _ratio(times: list[tuple[float, ...]], amount: float, unit: str, least: float, *, what: str) -> dict[str, Any]:

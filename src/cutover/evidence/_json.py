@@ -74,7 +74,7 @@ def standard_base64(raw: bytes) -> bytes:
     """
     decoded = binascii.a2b_base64(raw, strict_mode=True)
     # Four characters for three bytes: with the length right, only bits of the last group that no byte takes are open.
-    groups = max(len(decoded) - 1, 0) // 3
+    groups = (len(decoded) - 1) // 3  # -1 of nothing, where both slices below are empty
     if raw[4 * groups :] != binascii.b2a_base64(decoded[3 * groups :], newline=False):
         raise ValueError("bits left over, or padding amiss")
     return decoded

@@ -7,8 +7,9 @@ keys, not signatures; keys decide the algorithm, the envelope does not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -50,13 +51,14 @@ class Verified:
 class KeyRing:
     """Trusted keys with their ids, made ready once: verifying a million envelopes serialises no key again."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_checks", "_keys")
 
     def __init__(self, keys: Iterable[PublicKey]) -> None:
         self._keys: dict[str, PublicKey] = {}
         for key in keys:
             _demand_supported(key)
             self._keys.setdefault(key_id(key), key)
+        self._checks = {name: _check_of(key) for name, key in self._keys.items()}
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -71,32 +73,28 @@ class KeyRing:
             raise EvidenceError("signature-threshold", item, expected="a threshold of at least 1", actual=threshold)
         payload_type, payload, signatures = _parse_canonical(envelope) or _parse(envelope, item)
         message = pae(payload_type, payload)
-        signed: set[str] = set()
+        signed: dict[str, PublicKey] = {}
         for hint, signature in signatures:
-            hinted = self._keys.get(hint)
-            if hinted is not None and hint not in signed and is_signature(hinted, signature, message):
-                signed.add(hint)
+            hinted = self._checks.get(hint)
+            if hinted is not None and hint not in signed and hinted(signature, message):
+                signed[hint] = self._keys[hint]
                 continue
-            for name, key in self._keys.items():
-                if name != hint and name not in signed and is_signature(key, signature, message):
-                    signed.add(name)
+            for name, check in self._checks.items():
+                if name != hint and name not in signed and check(signature, message):
+                    signed[name] = self._keys[name]
                     break
         if len(signed) < threshold:
-            raise self._refusal(item, threshold, signed, signatures)
-        names = [name for name in self._keys if name in signed]
-        return Verified(
-            payload=payload,
-            payload_type=payload_type,
-            keys=tuple([self._keys[name] for name in names]),
-            key_ids=tuple(names),
-        )
+            raise self._refusal(item, threshold, len(signed), signatures)
+        if len(signed) > 1:
+            signed = {name: key for name, key in self._keys.items() if name in signed}
+        return Verified(payload=payload, payload_type=payload_type, keys=tuple(signed.values()), key_ids=tuple(signed))
 
     def _refusal(
-        self, item: str, threshold: int, signed: set[str], signatures: Sequence[tuple[str, bytes]]
+        self, item: str, threshold: int, signed: int, signatures: Sequence[tuple[str, bytes]]
     ) -> EvidenceError:
         expected = f"{threshold} of the keys {', '.join(name[:16] for name in self._keys) or '(none)'}"
         if signed:
-            return EvidenceError("signature-threshold", item, expected=expected, actual=f"{len(signed)} signed")
+            return EvidenceError("signature-threshold", item, expected=expected, actual=f"{signed} signed")
         hints = [hint for hint, _ in signatures]
         # The hint chooses the words only: a hint that names a trusted key, or none, means that the bytes do not verify.
         if hints and not any(hint == "" or hint in self._keys for hint in hints):
@@ -200,26 +198,38 @@ def _parse_canonical(envelope: object) -> _Parsed | None:
 
 def is_signature(key: PublicKey, signature: bytes, message: bytes) -> bool:
     """Say whether a supported key signed a message; the key decides the algorithm, over SHA-256 where it needs one."""
+    return _check_of(key)(signature, message)
+
+
+def _check_of(key: PublicKey) -> Callable[[bytes, bytes], bool]:
+    """Return what says whether the key signed, a function of (signature, message)."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return partial(_is_ecdsa_signature, key)
+    if isinstance(key, rsa.RSAPublicKey):
+        return partial(_is_rsa_signature, key)
+    return partial(_is_ed25519_signature, key)
+
+
+def _is_ecdsa_signature(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
+    """Accept DER, and r and s as 32 bytes each, as in the DSSE specification's own example.
+
+    DER of 64 bytes states its own length, 62, and is left as it is.
+    """
+    if len(signature) == 64 and not signature.startswith(b"\x30\x3e\x02"):
+        signature = encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(_in_der(signature), message, _ECDSA)
-        elif isinstance(key, rsa.RSAPublicKey):
-            return _is_rsa_signature(key, signature, message)
-        else:
-            key.verify(signature, message)
+        key.verify(signature, message, _ECDSA)
     except InvalidSignature:
         return False
     return True
 
 
-def _in_der(signature: bytes) -> bytes:
-    """Return a P-256 signature in DER: r and s may come as 32 bytes each, as in the DSSE specification's own example.
-
-    DER of 64 bytes states its own length, 62, and is left as it is.
-    """
-    if len(signature) != 64 or signature.startswith(b"\x30\x3e\x02"):
-        return signature
-    return encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
+def _is_ed25519_signature(key: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _is_rsa_signature(key: rsa.RSAPublicKey, signature: bytes, message: bytes) -> bool:
