@@ -50,7 +50,6 @@ LINES = 1_000_000
 CHANGED_EVERY = 20  # so that both sizes of diff have as many changed items as a diff names, and more
 CHUNK_BYTES = 1 << 16
 KEY = ec.derive_private_key(20270401, ec.SECP256R1())
-ECDSA = ec.ECDSA(hashes.SHA256())
 LOG_KEY = "log.stella.test+f86b6163+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"
 
 DIFF = """
@@ -163,7 +162,7 @@ def signatures(rounds: int, one: ProcessPoolExecutor, two: ProcessPoolExecutor) 
 
     def anchor() -> None:
         for signature, message in bare:
-            key.verify(signature, message, ECDSA)
+            key.verify(signature, message, ec.ECDSA(hashes.SHA256()))  # as the library's documentation writes it
 
     def spread(pool: ProcessPoolExecutor) -> None:
         batches = [envelopes[start : start + 250] for start in range(0, ENVELOPES, 250)]
@@ -193,7 +192,7 @@ def _key_ring(trust_file: bytes) -> dsse.KeyRing:
 
 def _envelope(number: int) -> bytes:
     payload = rfc8785.dumps({"_type": "https://in-toto.io/Statement/v1", "filler": "x" * PAYLOAD_BYTES, "n": number})
-    signature = KEY.sign(dsse.pae(ATTESTATION_TYPE, payload), ECDSA)
+    signature = KEY.sign(dsse.pae(ATTESTATION_TYPE, payload), ec.ECDSA(hashes.SHA256()))
     entry = {"keyid": dsse.key_id(KEY.public_key()), "sig": base64.b64encode(signature).decode()}
     fields = {"payload": base64.b64encode(payload).decode(), "payloadType": ATTESTATION_TYPE, "signatures": [entry]}
     return rfc8785.dumps(fields)  # type: ignore[arg-type]  # it is JSON
