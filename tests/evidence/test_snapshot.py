@@ -193,6 +193,28 @@ def test_a_snapshot_changed_on_disk_is_refused(name: str, world: World, tmp_path
     assert refused.value.code == "snapshot-malformed"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", None),
+        ("leaf_index", "1"),
+        ("leaf_index", True),
+        ("size_bytes", 1.5),
+        ("sha256", []),
+        ("created", 7),
+        ("signer_key_ids", [1]),
+        ("signer_key_ids", "ab"),
+        ("more", 1),
+    ],
+)
+def test_a_line_of_other_types_is_refused(name: str, value: object, world: World, tmp_path: Path):
+    line = next(snapshot.load(world.snapshot(tmp_path / "s")).raw_lines())
+    assert snapshot.Line.decode(line).encode() == line
+    with pytest.raises(EvidenceError) as refused:
+        snapshot.Line.decode(json.dumps(json.loads(line) | {name: value}).encode())
+    assert refused.value.code == "snapshot-malformed"
+
+
 @pytest.mark.parametrize("change", [{"schema": "other"}, {"items": None, "more": 1}, {"roots": 1}, {"watermark": {}}])
 def test_another_manifest_is_refused(change: dict[str, object], world: World, tmp_path: Path):
     path = world.snapshot(tmp_path / "s") / "manifest.json"

@@ -61,12 +61,29 @@ class Line:
         """
         try:
             fields = json.loads(raw)
-            return cls(**(fields | {"signer_key_ids": tuple(fields["signer_key_ids"])}))
+            line = cls(**(fields | {"signer_key_ids": tuple(fields["signer_key_ids"])}))
+            _demand_types(line, fields["signer_key_ids"])
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise EvidenceError("snapshot-malformed", LINES, expected="a line", actual=error) from error
+        return line
 
 
 FIELDS: Final = tuple(Line.__dataclass_fields__)
+_NULLABLE: Final = frozenset({"size_bytes", "sha256", "declared_signer_key_id"})
+_TYPES: Final = {
+    name: int if name.endswith(("size_bytes", "index")) else tuple if name == "signer_key_ids" else str
+    for name in FIELDS
+}
+
+
+def _demand_types(line: Line, signers: object) -> None:
+    """Refuse what JSON can hold and a line cannot. Raises TypeError."""
+    for name, kind in _TYPES.items():
+        value = getattr(line, name)
+        if type(value) is not kind and not (value is None and name in _NULLABLE):
+            raise TypeError(f"{name} is {value!r}")
+    if type(signers) is not list or not set(map(type, signers)) <= {str}:
+        raise TypeError(f"signer_key_ids is {signers!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,20 +16,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from cutover.errors import ClauseFailed, CouldNotMeasure
+from cutover.site.kept import KeptConnections, ReadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    import urllib3
     from mypy_boto3_s3 import S3Client
 
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
-_CHUNK_BYTES = 1 << 20
 _ARCHIVERS = 8
 _POOL = 16
 _REGION = "us-east-1"
@@ -92,7 +91,7 @@ class Store:
         self._lock = threading.Lock()
         self._client: S3Client | None = None
         self._archive_lock: ArchiveLock | None = None
-        self._http: urllib3.HTTPConnectionPool | None = None
+        self._kept: KeptConnections | None = None
         self._signer: Any = None
 
     def __reduce__(self) -> tuple[Callable[[], Store], tuple[()]]:
@@ -135,26 +134,21 @@ class Store:
                 )
             return self._client
 
-    def _pooled(self) -> tuple[urllib3.HTTPConnectionPool, Any]:
+    def _bulk(self) -> tuple[KeptConnections, Any]:
         """Return the connections and the signer of the bulk path: botocore's signature on a bare HTTP request.
 
         boto3's own call costs several times the request itself; the signature is the same.
         """
         with self._lock:
-            if self._http is None:
-                import urllib3  # noqa: PLC0415
+            if self._kept is None:
                 from botocore.auth import S3SigV4Auth  # noqa: PLC0415 (slow to import)
                 from botocore.credentials import Credentials  # noqa: PLC0415
 
-                self._http = urllib3.connectionpool.connection_from_url(
-                    self.endpoint,
-                    maxsize=self._pool,
-                    block=True,
-                    timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S),
-                    retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=[], redirect=0),
-                )
                 self._signer = S3SigV4Auth(Credentials(self._access_key, self._secret_key), "s3", self._region)
-            return self._http, self._signer
+                self._kept = KeptConnections(
+                    self.endpoint, connect_timeout_s=_CONNECT_TIMEOUT_S, read_timeout_s=_READ_TIMEOUT_S
+                )
+            return self._kept, self._signer
 
     @contextlib.contextmanager
     def _asking(self, what: str) -> Iterator[S3Client]:
@@ -204,43 +198,30 @@ class Store:
         Raises: ClauseFailed `object-absent`, CouldNotMeasure `store-refused`, `store-unreachable`; the last also while
         reading, when the connection ends before the length that was announced.
         """
-        import urllib3  # noqa: PLC0415
-
-        pool, signer = self._pooled()
+        kept, signer = self._bulk()
         what = f"{self.bucket}/{key}"
         path = f"/{self.bucket}/{quote(key, safe='/~')}"
         try:
-            answer = pool.urlopen("GET", path, headers=self._signed(signer, path), preload_content=False)
-            if answer.status == 200:
-                return self._chunks(answer, what)
-            said = answer.read(300)
-            answer.close()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            status, body = kept.get(path, self._signed(signer, path, kept.authority))
+            if status == 200:
+                return self._chunks(body, what)
+            said = b"".join(body)[:300]
+        except ReadError as error:
             raise self._unreachable(what, error) from error
-        raise self._absent(what) if answer.status == 404 else self._refused(what, f"{answer.status} {said!r}")
+        raise self._absent(what) if status == 404 else self._refused(what, f"{status} {said!r}")
 
-    def _chunks(self, answer: urllib3.BaseHTTPResponse, what: str) -> Iterator[bytes]:
-        import urllib3  # noqa: PLC0415
-
-        complete = False
+    def _chunks(self, body: Iterator[bytes], what: str) -> Iterator[bytes]:
         try:
-            while chunk := answer.read(_CHUNK_BYTES):
-                yield chunk
-            complete = True
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            yield from body
+        except ReadError as error:
             raise self._unreachable(what, error) from error
-        finally:
-            if complete:
-                answer.release_conn()
-            else:
-                answer.close()
 
-    def _signed(self, signer: Any, path: str) -> dict[str, str]:  # noqa: ANN401 (botocore ships no types)
+    def _signed(self, signer: Any, path: str, authority: str) -> dict[str, str]:  # noqa: ANN401 (botocore: no types)
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415 (slow to import)
 
         request = AWSRequest(method="GET", url=self.endpoint + path)
         signer.add_auth(request)
-        return {**dict(request.headers.items()), "Host": urlsplit(self.endpoint).netloc}
+        return {**dict(request.headers.items()), "Host": authority}
 
     # -- small objects ---------------------------------------------------------------------------------------------
 
@@ -352,9 +333,9 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            if self._http is not None:
-                self._http.close()
-                self._http = None
+            if self._kept is not None:
+                self._kept.close()
+                self._kept = None
             if self._client is not None:
                 self._client.close()
                 self._client = None
