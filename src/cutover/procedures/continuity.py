@@ -310,10 +310,9 @@ def _told(found: Guarantee) -> list[str]:
         f" expected {finding.expected}, found {finding.actual}"
         for finding in _chosen(found)
     ]
-    more = found.findings_total - len(lines)
-    return [*lines, f"{found.clause} {found.title}: and {more} more, in evidence/{found.clause}.json"][
-        : None if more else -1
-    ]
+    if (more := found.findings_total - len(lines)) > 0:
+        lines.append(f"{found.clause} {found.title}: and {more} more, in evidence/{found.clause}.json")
+    return lines
 
 
 def _chosen(found: Guarantee) -> list[Finding]:
@@ -397,18 +396,7 @@ def guarantee(site: Site, upgrade: Upgrade, clause: str) -> Guarantee:
 
 def _keep(upgrade: Upgrade, found: Guarantee, name: str) -> None:
     """Put what was verified into the record, and its totals into the journal."""
-    upgrade.path("evidence", name).write_text(
-        json.dumps(
-            {
-                "clause": found.clause,
-                "title": found.title,
-                "checked": found.checked,
-                "findings_total": found.findings_total,
-                "findings": [finding.as_json() for finding in found.findings],
-            },
-            indent=1,
-        )
-    )
+    taking.keep_guarantee(upgrade.path("evidence", name), found)
     upgrade.journal.write("observation", what=found.title, checked=found.checked, findings=found.findings_total)
 
 
