@@ -255,7 +255,9 @@ def lead(record: Record) -> str:
     if clause is None:
         why = "; ".join(record.reasons) or "the verdict names no reason"
         return f"The run came to {record.result}: {_end(why)} {_capital(who_serves_now(record))}."
-    because = f", because {_bare(clause.cause)}" if clause.cause and clause.cause != clause.reason else ""
+    because = (
+        f", because {_bare(clause.cause.splitlines()[0])}" if clause.cause and clause.cause != clause.reason else ""
+    )
     what = f"{clause.id} “{clause.title}” {_VERBS[clause.result]}: {_bare(clause.reason)}{because}."
     return f"{what} {_capital(_done_about_it(record, clause))}; {_next(clause)}."
 

@@ -99,7 +99,7 @@ class KeyRing:
         # The hint chooses the words only: a hint that names a trusted key, or none, means that the bytes do not verify.
         if hints and not any(hint == "" or hint in self._keys for hint in hints):
             return EvidenceError("signer-unknown", item, expected=expected, actual=", ".join(h[:16] for h in hints))
-        actual = f"{len(signatures)} signatures, none verifies"
+        actual = f"{len(signatures)} signature{'s' * (len(signatures) != 1)}, none verifies"
         return EvidenceError("signature-invalid", item, expected=expected, actual=actual)
 
 

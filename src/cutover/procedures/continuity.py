@@ -297,10 +297,20 @@ def _require_unbroken(
         seen=seen,
         guide="4.1",
         do="; ".join([*dict.fromkeys(remedies), *([note] if note else [])]),
-        cause_text="\n".join(["evidence is not what it was when the baseline was taken, before the upgrade:", *told]),
+        cause_text="\n".join([_summary(broken), *told]),
         guarantees=[found.clause for found in broken],
         findings=[finding.as_json() | {"clause": found.clause} for found in broken for finding in _chosen(found)],
     )
+
+
+def _summary(broken: Sequence[Guarantee]) -> str:
+    """Return in one line what broke first."""
+    first = next((finding for found in broken for finding in found.findings), None)
+    since = "evidence is not what it was when the baseline was taken, before the upgrade"
+    if first is None:
+        return since
+    more = sum(found.findings_total for found in broken) - 1
+    return f"{first.item} is refused with {first.code}{f' ({more} more findings)' if more else ''}: {since}"
 
 
 def _told(found: Guarantee) -> list[str]:
@@ -413,7 +423,7 @@ def require_guarantee(found: Guarantee) -> None:
         seen="\n".join([f"{found.findings_total} findings, {found.checked} checked", *told]),
         guide="4.1",
         do=found.findings[0].remedy if found.findings else "",
-        cause_text="\n".join(["evidence is not what it should be:", *told]),
+        cause_text="\n".join([_summary([found]), *told]),
         guarantees=[found.clause],
         findings=[finding.as_json() | {"clause": found.clause} for finding in _chosen(found)],
     )
