@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import rfc8785
 
-from cutover.evidence import checkpoint, trust, verify
+from cutover.evidence import checkpoint, snapshot, trust, verify
 from cutover.evidence.errors import EvidenceError
 from cutover.evidence.sources import LogEntry
 from tests.evidence import reference
@@ -489,6 +489,39 @@ def test_an_empty_site_proves_nothing(tmp_path: Path):
     report = verify.five_guarantees(folder, folder, trust=TRUST, tree_source=world, log_source=world)
     assert not report.holds
     assert {found.code for found in report.findings} == {"evidence-empty"}
+
+
+def test_an_empty_baseline_proves_nothing(world: World, tmp_path: Path):
+    """Everything would be new, and nothing could have been lost."""
+    empty = World()
+    empty.notes.append(empty.note())
+    folder = empty.snapshot(tmp_path / "empty")
+    report = verify.five_guarantees(
+        folder, world.snapshot(tmp_path / "after"), trust=TRUST, tree_source=world, log_source=world
+    )
+    assert not any(found.holds for found in report.guarantees)
+    assert {(found.code, found.item) for found in report.findings} >= {("evidence-empty", "the baseline")}
+
+
+def test_a_tree_without_stored_leaves_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch, world: World, baseline: Path, tmp_path: Path
+):
+    """Dropped tables are no tables to compare."""
+    monkeypatch.setattr(World, "schemas", lambda _self: ())
+    taken = (snapshot.load(baseline), snapshot.load(world.snapshot(tmp_path / "after")))
+    found = verify.tree(*taken, trust=TRUST, source=world)
+    assert [(one.code, one.item) for one in found.findings] == [("leaf-missing", "evidence tree")]
+
+
+def test_a_checkpoint_that_the_baseline_did_not_have_is_refused(world: World, tmp_path: Path):
+    """The manifest names none, because none was good; a good one put there later proves nothing of then."""
+    notes, world.notes = world.notes, []
+    before = world.snapshot(tmp_path / "before")
+    world.notes = notes
+    (before / "checkpoint.txt").write_text(notes[-1], encoding="utf-8")
+    after = world.snapshot(tmp_path / "after")
+    found = verify.log(snapshot.load(before), snapshot.load(after), trust=TRUST, source=world)
+    assert [(one.code, one.item) for one in found.findings] == [("snapshot-altered", "the baseline's checkpoint")]
 
 
 @pytest.mark.parametrize("seed", range(60))

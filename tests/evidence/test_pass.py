@@ -75,6 +75,26 @@ def test_an_interrupted_pass_gives_the_bytes_of_a_whole_one(
     assert files(world.snapshot(tmp_path)) == whole
 
 
+@pytest.mark.parametrize("where", ["_pass.ItemFinding", "snapshot.RootCursor"])
+def test_a_stop_between_an_item_and_its_findings_loses_none(
+    where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Ctrl-C comes at any moment: a line is never kept without its findings, nor are the last findings kept twice."""
+    world = World.of(3)
+    del world.objects[world.rows[7].object_key]
+    world.notes = ["rubbish"]
+    whole = files(world.snapshot(tmp_path / "whole"))
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"cutover.evidence.{where}", stop)
+        with pytest.raises(KeyboardInterrupt):
+            world.snapshot(tmp_path / "s")
+    assert files(world.snapshot(tmp_path / "s")) == whole
+
+
 def test_what_is_durable_is_not_read_again(world: World, tmp_path: Path):
     interrupt(world, tmp_path, after=260)
     again = Failing(world, 400 - 256)  # the first two batches of 128 were kept

@@ -215,7 +215,40 @@ def test_a_line_of_other_types_is_refused(name: str, value: object, world: World
     assert refused.value.code == "snapshot-malformed"
 
 
-@pytest.mark.parametrize("change", [{"schema": "other"}, {"items": None, "more": 1}, {"roots": 1}, {"watermark": {}}])
+def test_a_checkpoint_changed_on_disk_is_refused(world: World, tmp_path: Path):
+    """An older one, which the log did sign: the log could be cut back to it unseen."""
+    taken = snapshot.load(world.snapshot(tmp_path / "s"))
+    path = taken.folder / "checkpoint.txt"
+    assert taken.checkpoint_note() == path.read_bytes() == world.notes[-1].encode()
+    path.write_text(world.notes[0], encoding="utf-8")
+    with pytest.raises(EvidenceError, match=r"snapshot-altered: checkpoint\.txt"):
+        taken.checkpoint_note()
+    path.unlink()
+    with pytest.raises(EvidenceError, match=r"snapshot-altered: checkpoint\.txt"):
+        taken.checkpoint_note()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": "other"},
+        {"items": None, "more": 1},
+        {"items": 11},
+        {"size_bytes": -1},
+        {"roots": 1},
+        {"roots": {"1": 5}},
+        {"watermark": {}},
+        {"watermark": {"at": None, "last_id": item(11), "leaves": "12"}},
+        {"watermark": {"at": None, "last_id": item(11), "leaves": 0}},
+        {"watermark": {"at": None, "last_id": None, "leaves": 12}},
+        {"findings": []},
+        {"findings": {"content-missing": "1"}},
+        {"by_kind": {"sbom": True}},
+        {"checkpoint": {"origin": "o", "size": 1.0, "root": "", "note_digest": ""}},
+        {"trust_digest": None},
+    ],
+    ids=str,
+)
 def test_another_manifest_is_refused(change: dict[str, object], world: World, tmp_path: Path):
     path = world.snapshot(tmp_path / "s") / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))

@@ -143,6 +143,8 @@ def verified(before: Snapshot, after: Snapshot, checks: Iterable[Check]) -> tupl
             for see in sees:
                 see(facts, old, new)
         for check in entered:
+            if before.manifest.items == 0:
+                check.found.add("evidence-empty", "the baseline", expected="at least one item", actual="none")
             check.conclude()
         return tuple(check.found.guarantee() for check in entered)
 

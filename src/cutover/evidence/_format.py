@@ -182,9 +182,21 @@ class Snapshot:
         return map(ItemFinding.decode, _checked(self.folder / FINDINGS, self.manifest.findings_digest))
 
     def checkpoint_note(self) -> bytes | None:
-        """Return the log's checkpoint as signed; None when there was none."""
+        """Return the log's checkpoint as signed; None when there was none.
+
+        Where the manifest names no checkpoint, the note is one that was refused, and stands for nothing.
+
+        Raises:
+            EvidenceError: `snapshot-altered`, when it is not the one the manifest names.
+
+        """
         path = self.folder / CHECKPOINT
-        return path.read_bytes() if self.manifest.checkpoint is not None or path.exists() else None
+        note = path.read_bytes() if path.exists() else None
+        fact = self.manifest.checkpoint
+        computed = "none" if note is None else f"sha256:{sha256(note).hexdigest()}"
+        if fact is not None and computed != fact.note_digest:
+            raise EvidenceError("snapshot-altered", CHECKPOINT, expected=fact.note_digest, actual=computed)
+        return note
 
 
 def load(folder: Path) -> Snapshot:
@@ -204,6 +216,7 @@ def load(folder: Path) -> Snapshot:
         raise EvidenceError(code, MANIFEST, expected=SCHEMA, actual=fields.get("schema"))
     try:
         manifest = _manifest(dict(fields), f"sha256:{sha256(raw).hexdigest()}")
+        _demand_sound(manifest)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise EvidenceError(code, MANIFEST, expected="the fields of a manifest", actual=error) from error
     return Snapshot(folder=folder, manifest=manifest)
@@ -219,6 +232,25 @@ def _manifest(fields: dict[str, object], digest: str) -> Manifest:
         checkpoint=None if fact is None else CheckpointFact(**fact),  # type: ignore[arg-type]
         digest=digest,
     )
+
+
+def _demand_sound(manifest: Manifest) -> None:
+    """Refuse what JSON can hold and a manifest cannot: other types, counts that do not agree. Raises ValueError."""
+    mark, fact = manifest.watermark, manifest.checkpoint
+    counts = [manifest.items, manifest.size_bytes, mark.leaves, *manifest.by_kind.values(), *manifest.findings.values()]
+    texts = [manifest.trust_digest, manifest.lines_digest, manifest.findings_digest]
+    if fact is not None:
+        counts.append(fact.size)
+        texts += [fact.origin, fact.root, fact.note_digest]
+    texts += [text for text in (mark.at, mark.last_id, *manifest.roots.values()) if text is not None]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError("a count is not a whole number")
+    if not all(type(text) is str for text in texts):
+        raise ValueError("a text is none")
+    if not manifest.items == mark.leaves == sum(manifest.by_kind.values()):
+        raise ValueError(f"{manifest.items} items, {mark.leaves} leaves, {sum(manifest.by_kind.values())} by kind")
+    if (mark.last_id is None) != (manifest.items == 0):
+        raise ValueError(f"{manifest.items} items, the last of them {mark.last_id}")
 
 
 def _checked(path: Path, digest: str) -> Iterator[bytes]:

@@ -32,6 +32,9 @@ class LogCheck(Check):
         self._source = source
         self._old = self._checkpoint(before.checkpoint_note(), trust, "the baseline's checkpoint")
         self._new = self._checkpoint(source.checkpoint(), trust, "the log's checkpoint")
+        if self._old is not None and before.manifest.checkpoint is None:
+            expected = "a note that was refused, or none, as the manifest says"
+            self.found.add("snapshot-altered", "the baseline's checkpoint", expected=expected, actual="a valid note")
         self._demand_order()
         self._is_continued = self.found.total == 0  # both checkpoints are signed, and the second may follow the first
         self._sizes = {one.size for one in (self._old, self._new) if one is not None}

@@ -75,6 +75,7 @@ class Pass:
         self._findings = _Growing(folder / FINDINGS)
         self._journal: IO[bytes] | None = None
         self._marked = 0.0
+        self._is_whole = True  # every item that was written has its findings, and more items may follow
         self.header: Header | None = None
         self.totals = Totals(by_kind=Counter(), findings=Counter())
         self.tables = {schema: self._opened.enter_context(HashTable(_MAX_LEAVES)) for schema in SCHEMAS}
@@ -98,28 +99,34 @@ class Pass:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._opened:
-            if kind is not None and self.header is not None:
+            if kind is not None and self.header is not None and self._is_whole:
                 with suppress(OSError):  # what ended the pass is what is told
                     self._mark()
 
     def begin(self, header: Header) -> None:
         """Write down what the pass is, before its first item."""
-        self.header = header
         fields = {name: getattr(header, name) for name in Header.__slots__}
         self._note({"schema": _SCHEMA} | fields)
+        self.header = header
 
     def write(self, items: Iterable[Examined]) -> None:
         """Add items in order: their lines, their findings, their leaves."""
+        self._is_whole = False
         for item in items:
             found = [*item.findings, *self._place(item)]
             self._lines.write(item.raw)
             self.totals.add(item)
-            self.refuse(item.kind, found)
+            self._refuse(item.kind, found)
+        self._is_whole = True
         if time.monotonic() - self._marked >= _MARK_EVERY_S:
             self._mark()
 
-    def refuse(self, kind: str, findings: Iterable[Finding]) -> None:
-        """Add findings of one kind; the empty kind for what is no item."""
+    def conclude(self, findings: Iterable[Finding]) -> None:
+        """Add the findings that are of no item, when there are no more items; made anew if the pass is taken up."""
+        self._is_whole = False
+        self._refuse("", findings)
+
+    def _refuse(self, kind: str, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self.totals.findings[finding.code] += 1
             self._findings.write(ItemFinding(kind=kind, finding=finding).encode())

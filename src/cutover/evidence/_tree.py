@@ -81,6 +81,8 @@ class TreeCheck(Check):
     def conclude(self) -> None:
         """Compare the tree with what the platform stores about it."""
         self._demand_items()
+        if not self._stored:
+            self.found.add("leaf-missing", "evidence tree", expected="stored leaves", actual="no table of them")
         signed = {schema: self._verify_roots(schema, self._source.roots(schema)) for schema in self._tables}
         bound = self._verify_cross_references()
         self._compare_baseline()

@@ -138,7 +138,7 @@ def take(
             if progress is not None:
                 progress(running.totals.items, running.totals.size_bytes)
         fact, refusals = _checkpoint(out_dir / CHECKPOINT, trust)
-        running.refuse("", [*refusals, *_gaps(running.tables[1], running.totals.items)])
+        running.conclude([*refusals, *_gaps(running.tables[1], running.totals.items)])
         running.seal(_manifest(running, fact, trust))
     return load(out_dir).manifest
 
