@@ -76,6 +76,27 @@ def test_a_folder_that_is_no_snapshot_or_was_changed_is_one_clear_error(before: 
     assert "lines.jsonl cannot be used: snapshot-altered" in done.stderr
 
 
+def test_a_baseline_of_nothing_proves_nothing(before: Path, tmp_path: Path):
+    done = run("diff", World().snapshot(tmp_path / "empty"), before)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "evidence-empty" in done.stderr
+
+
+def test_ctrl_c_is_no_verdict(monkeypatch: pytest.MonkeyPatch, before: Path):
+    """Exit code 1 would say that evidence was lost."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cutover.evidence.diff.compare", stop)
+    done = run("diff", before, before)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert done.stderr.splitlines() == [
+        "a pass that has a folder goes on where it was when the same command is given again",
+        "INTERRUPTED: nothing is decided",
+    ]
+
+
 def test_a_target_without_its_trust_root_is_said_before_anything_is_asked(tmp_path: Path):
     target = project.CONTRACT / "examples" / "target.toml"
     for arguments in (("snapshot", "--out", tmp_path / "s"), ("verify", "--baseline", tmp_path)):

@@ -7,12 +7,14 @@ import json
 import os
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cutover.cli import options
+from cutover.clock import rfc3339
 from cutover.errors import CouldNotMeasure, CutoverError, Refused, WrongInput
 from cutover.model import ExitCode
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from cutover.evidence.verify import Report
     from cutover.target import Target
 
+JOURNAL = "pass.jsonl"
+"""What an interrupted pass leaves in a folder."""
 SHOWN = 20
 """How many changed items or findings are written for a person; the files and --json hold all that were kept."""
 _EXIT_CODES = """\b
@@ -32,6 +36,7 @@ Exit codes:
   1  it was, and what is named
   2  wrong input
   3  something could not be measured
+  4  interrupted: nothing is decided
   5  refused: another pass works on the folder
 """
 _folder = click.Path(file_okay=False, path_type=Path)
@@ -44,7 +49,7 @@ def evidence() -> None:
     """Take snapshots of a site's evidence, compare them, verify that nothing was lost or altered."""
 
 
-@evidence.command(epilog="Exit codes: 0 even with findings (they are in the snapshot), 2, 3 and 5 as for verify.")
+@evidence.command(epilog="Exit codes: 0 even with findings (they are in the snapshot), 2 to 5 as for verify.")
 @options.target
 @click.option("--out", required=True, metavar="DIR", type=_folder, help="The folder that becomes the snapshot.")
 @click.option("--json", "as_json", is_flag=True, help="The manifest as one JSON document.")
@@ -84,9 +89,12 @@ def diff(*, before: Path, after: Path, as_json: bool) -> None:
       cutover evidence diff before after
     """  # noqa: D301
     from cutover.evidence import diff as diffs  # noqa: PLC0415  # not needed by --help
+    from cutover.evidence.errors import EvidenceError  # noqa: PLC0415
 
     with _refusals():
         balance = diffs.compare(before, after)
+        if balance.before == 0:
+            raise EvidenceError("evidence-empty", str(before), expected="at least one item", actual="none")
     click.echo(json.dumps(balance.as_json(), indent=2) if as_json else _balance(balance))
     sys.exit(ExitCode.PASSED if balance.changed == balance.missing == 0 else ExitCode.FAILED)
 
@@ -108,8 +116,8 @@ def verify(
 ) -> None:
     """Take a snapshot of the site as it is, and verify the five guarantees from the baseline to it.
 
-    The trust root is the target's, and must be the one that the baseline was taken with. With --out, an interrupted
-    verification goes on where it was; a finished one is never taken for a new one.
+    The trust root is the target's, and must be the one that the baseline was taken with. With --out, a snapshot that
+    was interrupted goes on where it was; one that is finished is never taken for the site as it is.
 
     \b
     Examples:
@@ -152,6 +160,7 @@ def _take(described: Target, out: Path) -> Manifest:
     from cutover.cli import progress  # noqa: PLC0415
     from cutover.procedures import snapshots  # noqa: PLC0415
 
+    _say_taken_up(out)
     with (
         contextlib.closing(sites.connect(described)) as site,
         progress.shown("evidence", site.database.evidence_count()) as told,
@@ -164,6 +173,7 @@ def _verify(described: Target, baseline: Path, folder: Path, new_schema: int | N
     from cutover.cli import progress  # noqa: PLC0415
     from cutover.procedures import snapshots  # noqa: PLC0415
 
+    _say_taken_up(folder / snapshots.AFTER)
     with (
         contextlib.closing(sites.connect(described)) as site,
         progress.shown("evidence", site.database.evidence_count()) as told,
@@ -178,6 +188,9 @@ def _refusals() -> Iterator[None]:
 
     try:
         yield
+    except KeyboardInterrupt:
+        click.echo("a pass that has a folder goes on where it was when the same command is given again", err=True)
+        raise
     except EvidenceError as error:
         raise _KINDS.get(error.code, WrongInput)(
             f"{error.item} cannot be used: {error.code}",
@@ -208,6 +221,7 @@ def _explain(described: Target, out: Path, baseline: Path | None = None) -> None
     from cutover import site as sites  # noqa: PLC0415
 
     settings = described.evidence
+    folder = out if baseline is None else out / "after"
     with contextlib.closing(sites.connect(described)) as site:
         items = site.database.evidence_count()
     hands = f"{settings.workers} processes" if settings.executor == "local" else f"the cluster at {settings.executor}"
@@ -216,7 +230,14 @@ def _explain(described: Target, out: Path, baseline: Path | None = None) -> None
     click.echo(f"trust root {settings.trust_root}")
     if baseline is not None:
         click.echo(f"baseline   {baseline}")
-    click.echo(f"into       {out}{' (goes on with an interrupted pass)' if (out / 'pass.jsonl').exists() else ''}")
+    click.echo(f"into       {out}{' (goes on with an interrupted pass)' if (folder / JOURNAL).exists() else ''}")
+
+
+def _say_taken_up(folder: Path) -> None:
+    journal = folder / JOURNAL
+    if journal.exists():
+        at = rfc3339(datetime.fromtimestamp(journal.stat().st_mtime, UTC))
+        click.echo(f"goes on with the pass that ended at {at}; what it had read is not read again", err=True)
 
 
 def _say_manifest(out: Path, manifest: Manifest) -> None:

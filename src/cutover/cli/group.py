@@ -106,13 +106,16 @@ class Commands(click.Group):
             formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's own signature
-        """Run the command; an error of ours becomes its block and its exit code."""
+        """Run the command; an error of ours becomes its block and its exit code, Ctrl-C no verdict at all."""
         try:
             return super().invoke(ctx)
         except CutoverError as error:
             word = "REFUSED" if error.exit_code is ExitCode.REFUSED else "ERROR"
             click.echo(errors.render(error, word=word), err=True)
             raise click.exceptions.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            click.echo("INTERRUPTED: nothing is decided", err=True)
+            raise click.exceptions.Exit(ExitCode.UNDECIDED) from None
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:

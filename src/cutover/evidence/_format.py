@@ -181,6 +181,11 @@ class Snapshot:
         """Return the refusals that the pass met, in the order of the items; raises as `lines` does."""
         return map(ItemFinding.decode, _checked(self.folder / FINDINGS, self.manifest.findings_digest))
 
+    def files(self) -> tuple[Path, ...]:
+        """Return the paths of what a snapshot consists of, whatever else is in its folder."""
+        paths = (self.folder / name for name in (LINES, FINDINGS, CHECKPOINT, MANIFEST))
+        return tuple(path for path in paths if path.exists())
+
     def checkpoint_note(self) -> bytes | None:
         """Return the log's checkpoint as signed; None when there was none.
 

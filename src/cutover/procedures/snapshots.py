@@ -37,9 +37,16 @@ def take(site: Site, folder: Path, *, progress: Progress | None = None) -> Snaps
         EvidenceError, FileExistsError: as `snapshot.take`.
 
     """
+    if site.database.evidence_count() == 0:
+        raise CouldNotMeasure(
+            "the site holds no evidence: continuity of nothing proves nothing",
+            code="no-evidence",
+            seen="0 items",
+            do="point [database] of the target at the platform's database",
+        )
     settings = site.target.evidence
     with workers(settings) as hands:
-        manifest = snapshot.take(
+        snapshot.take(
             site.database,
             site.contents,
             folder,
@@ -50,13 +57,6 @@ def take(site: Site, folder: Path, *, progress: Progress | None = None) -> Snaps
             readers=settings.readers,
             progress=progress,
         )
-    if manifest.items == 0:
-        raise CouldNotMeasure(
-            "the site holds no evidence: continuity of nothing proves nothing",
-            code="no-evidence",
-            seen="0 items",
-            do="point [database] of the target at the platform's database",
-        )
     return snapshot.load(folder)
 
 
@@ -65,17 +65,15 @@ def verify_site(
 ) -> Report:
     """Take a snapshot of the site as it is, and verify the five guarantees from a baseline to it; all into `folder`.
 
-    A `folder` in which that was interrupted is gone on with. `new_schema`: as `verify.five_guarantees`.
+    A snapshot that was interrupted in `folder` is gone on with; one that is finished is of another time, or of another
+    site, and never taken for the site as it is. `new_schema`: as `verify.five_guarantees`.
 
-    Raises: as `take`; FileExistsError, when the folder holds a finished verification; EvidenceError, when the baseline
-    is not whole.
+    Raises: as `take`; FileExistsError, when the folder holds a second snapshot, or another baseline than this one;
+    EvidenceError, when the baseline is not whole.
     """
-    before, after, last = folder / BEFORE, folder / AFTER, folder / "E.5.json"
-    if last.exists():
-        raise FileExistsError(last)
-    _copy(baseline, before)
-    if not (after / "manifest.json").exists():
-        take(site, after, progress=progress)
+    before, after = folder / BEFORE, folder / AFTER
+    _copy(snapshot.load(baseline), before)
+    take(site, after, progress=progress)
     report = verify.five_guarantees(
         before,
         after,
@@ -90,15 +88,18 @@ def verify_site(
     return report
 
 
-def _copy(baseline: Path, before: Path) -> None:
+def _copy(baseline: Snapshot, before: Path) -> None:
     """Put the baseline beside what is compared with it, so that the folder stands for itself."""
-    expected = snapshot.load(baseline).manifest.digest
-    if (before / "manifest.json").exists() and snapshot.load(before).manifest.digest == expected:
+    if before.exists():
+        is_whole = (before / "manifest.json").exists()
+        if not is_whole or snapshot.load(before).manifest.digest != baseline.manifest.digest:
+            raise FileExistsError(before)
         return
     partial = before.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(baseline, partial)
-    shutil.rmtree(before, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for path in baseline.files():
+        shutil.copy2(path, partial)
     partial.rename(before)
 
 
