@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,6 +120,21 @@ def test_a_scheduler_that_is_not_there_or_has_no_worker_is_said(tmp_path: Path, 
     ):
         raise AssertionError("it has no worker")
     assert refused.value.code == "scheduler-idle"
+
+
+@pytest.mark.timeout(90)
+def test_a_cluster_that_differs_or_is_lost_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A worker of another version might accept what this one refuses."""
+    with cluster(tmp_path, workers=1) as (address, _):
+        monkeypatch.setattr(executors, "_CODE", "another")
+        with pytest.raises(CouldNotMeasure) as refused, executors.workers(settings(address)):
+            raise AssertionError("its worker has other code")
+        assert refused.value.code == "worker-differs"
+        assert refused.value.seen.startswith("tcp://127.0.0.1:")
+        monkeypatch.undo()
+        with pytest.raises(CouldNotMeasure) as refused, executors.workers(settings(address)):
+            raise CancelledError
+        assert refused.value.code == "worker-lost"
 
 
 _HOLDING = """

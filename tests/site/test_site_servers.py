@@ -403,9 +403,13 @@ def test_content_that_ends_too_early_was_not_read(server: Server, store: Store) 
     assert caught.value.code == "store-unreachable"
 
 
-@pytest.mark.parametrize("status", [403, 500, 503])
-def test_a_refusing_store_could_not_be_measured(server: Server, store: Store, status: int) -> None:
-    server.reply = lambda _method, _path: (status, {}, b"<Error/>")
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(403, b"<Error/>"), (500, b"<Error/>"), (503, b"<Error/>"), (404, b"<Error><Code>NoSuchBucket</Code></Error>")],
+)
+def test_a_refusing_store_could_not_be_measured(server: Server, store: Store, status: int, said: bytes) -> None:
+    """A bucket that is not there is a wrong target file, not a site that lost everything."""
+    server.reply = lambda _method, _path: (status, {}, said)
     with pytest.raises(CouldNotMeasure) as caught:
         store.open("k")
     assert caught.value.code == "store-refused"

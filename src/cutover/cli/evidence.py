@@ -235,7 +235,7 @@ def _explain(described: Target, out: Path, baseline: Path | None = None) -> None
 
 def _say_taken_up(folder: Path) -> None:
     journal = folder / JOURNAL
-    if journal.exists():
+    if journal.exists() and journal.stat().st_size > 0:
         at = rfc3339(datetime.fromtimestamp(journal.stat().st_mtime, UTC))
         click.echo(f"goes on with the pass that ended at {at}; what it had read is not read again", err=True)
 

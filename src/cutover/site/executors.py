@@ -1,6 +1,7 @@
 """Who does the evidence's work: processes of this machine, or a Dask cluster that the target names.
 
-Invariants: the same work runs on either; a worker process ends with the process that started it, however that ended.
+Invariants: the same work runs on either, by the same code; a worker process ends with the process that started it,
+however that ended.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import contextlib
 import multiprocessing
 import os
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
+from hashlib import sha256
 from multiprocessing import connection
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from cutover.errors import CouldNotMeasure
 from cutover.evidence.snapshot import Workers
@@ -25,11 +28,28 @@ LOCAL: Final = "local"
 _CONNECT_TIMEOUT_S: Final = 10.0
 
 
+def _digest_of_code() -> str:
+    """Return a digest of the engine's files, wherever they are."""
+    root = Path(__file__).parents[1]
+    hasher = sha256()
+    for path in sorted(root.rglob("*.py")):
+        hasher.update(f"{path.relative_to(root)} {sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return hasher.hexdigest()
+
+
+_CODE: Final = _digest_of_code()
+
+
+def code() -> str:
+    """Return what this process judges evidence by: the digest of the code, as it was when it was loaded."""
+    return _CODE
+
+
 @contextlib.contextmanager
 def workers(settings: EvidenceSettings) -> Iterator[Workers]:
     """Return the workers that a target's [evidence] asks for, for as long as the block lasts.
 
-    Raises: CouldNotMeasure `scheduler-unreachable`, `scheduler-idle`, `worker-lost`.
+    Raises: CouldNotMeasure `scheduler-unreachable`, `scheduler-idle`, `worker-differs`, `worker-lost`.
     """
     made = _local(settings.workers) if settings.executor == LOCAL else _cluster(settings.executor)
     with made as hands:
@@ -73,6 +93,8 @@ def _end_with_parent() -> None:
 def _cluster(address: str) -> Iterator[Workers]:
     """Connect to a Dask scheduler. Its workers need this project installed, and reach the store themselves."""
     import distributed  # noqa: PLC0415 (slow to import)
+    from distributed import scheduler  # noqa: PLC0415
+    from distributed.comm import core as comm  # noqa: PLC0415
 
     try:
         client = distributed.Client(  # type: ignore[no-untyped-call]  # it ships none
@@ -94,6 +116,37 @@ def _cluster(address: str) -> Iterator[Workers]:
                 seen="0 threads",
                 do="start workers: dask worker ADDRESS, with this project installed",
             )
-        # Impure: a second pass over the same rows reads the contents again.
-        with client.get_executor(pure=False) as executor:  # type: ignore[no-untyped-call]
-            yield Workers(executor=executor, count=count)
+        _demand_same_code(client, address)
+        try:
+            # Impure: a second pass over the same rows reads the contents again.
+            with client.get_executor(pure=False) as executor:  # type: ignore[no-untyped-call]
+                yield Workers(executor=executor, count=count)
+        except (CancelledError, comm.CommClosedError, scheduler.KilledWorker) as error:
+            raise CouldNotMeasure(
+                f"the Dask cluster at {address} was lost while it read evidence",
+                code="worker-lost",
+                seen=f"{type(error).__name__} {error}"[:200],
+                do="see what ended its scheduler or workers, then run it again: it goes on where it was",
+            ) from error
+
+
+def _demand_same_code(client: Any, address: str) -> None:  # noqa: ANN401 (distributed: no types)
+    """Demand that every worker judges by the code of this process: another version may accept what this one refuses."""
+    do = "install this version of the project where the workers run, and start them again"
+    try:
+        theirs = client.run(code)
+    except Exception as error:
+        raise CouldNotMeasure(
+            f"a worker of the Dask cluster at {address} cannot do this project's work",
+            code="worker-differs",
+            seen=f"{type(error).__name__} {error}"[:200],
+            do=do,
+        ) from error
+    others = sorted(worker for worker, found in theirs.items() if found != code())
+    if others:
+        raise CouldNotMeasure(
+            f"a worker of the Dask cluster at {address} has another version of this project",
+            code="worker-differs",
+            seen=", ".join(others)[:200],
+            do=do,
+        )

@@ -32,6 +32,8 @@ _READ_TIMEOUT_S = 30.0
 _ARCHIVERS = 8
 _POOL = 16
 _REGION = "us-east-1"
+_NO_SUCH_BUCKET = b"<Code>NoSuchBucket</Code>"
+"""An answer about the target file, not about an object."""
 _NO_SUCH_FEATURE = ("400 ", "405 ", "501 ")
 """How stores without object lock answer when they are asked about it."""
 
@@ -208,7 +210,9 @@ class Store:
             said = b"".join(body)[:300]
         except ReadError as error:
             raise self._unreachable(what, error) from error
-        raise self._absent(what) if status == 404 else self._refused(what, f"{status} {said!r}")
+        if status == 404 and _NO_SUCH_BUCKET not in said:
+            raise self._absent(what)
+        raise self._refused(what, f"{status} {said.decode('utf-8', 'replace')}")
 
     def _chunks(self, body: Iterator[bytes], what: str) -> Iterator[bytes]:
         try:
