@@ -183,9 +183,11 @@ def read(folder: Path, record: Record | None = None) -> Evidence:
     """
     before, after = snapshot.load(folder / BEFORE), snapshot.load(folder / AFTER)
     problems: list[str] = []
-    guarantees = tuple(_guarantee(folder / f"{clause}.json", clause, problems) for clause in TITLES)
+    guarantees = tuple(
+        _guarantee(folder / f"{clause}.json", clause, problems, about=(before, after)) for clause in TITLES
+    )
     baseline = tuple(
-        _guarantee(path, clause, problems, source=f"{clause} of the baseline")
+        _guarantee(path, clause, problems, about=(before, before), source=f"{clause} of the baseline")
         for clause in TITLES
         if (path := folder / f"before-{clause}.json").is_file()
     )
@@ -364,7 +366,9 @@ def _against_the_run(found: Evidence, record: Record | None) -> None:
             found.problems.append(f"the journal sealed the {name} as {sealed}; its manifest is {manifest.digest}")
 
 
-def _guarantee(path: Path, clause: str, problems: list[str], *, source: str = "") -> GuaranteeView:
+def _guarantee(
+    path: Path, clause: str, problems: list[str], *, about: tuple[Snapshot, Snapshot], source: str = ""
+) -> GuaranteeView:
     title = TITLES[clause]
     raw = _object(path, problems)
     if raw is None:
@@ -384,19 +388,27 @@ def _guarantee(path: Path, clause: str, problems: list[str], *, source: str = ""
         return GuaranteeView(
             clause=clause, title=title, checked=0, total=0, findings=(), problem=f"{path.name} is malformed"
         )
+    problem = "" if checked > 0 or total else "nothing was checked"
+    if [raw.get("before_digest"), raw.get("after_digest")] != [one.manifest.digest for one in about]:
+        problem = f"{path.name} is about other snapshots than these"
+        problems.append(problem)
     return GuaranteeView(
         clause=clause,
         title=legible(str(raw.get("title") or title)),
         checked=checked,
         total=total,
         findings=tuple(_found(one, source or clause) for one in listed),
-        problem="" if checked > 0 or total else "nothing was checked",
+        problem=problem,
     )
 
 
 def _of_snapshot(taken: Snapshot, source: str, problems: list[str]) -> list[Found]:
     """Return what was refused while a snapshot was taken."""
     found: list[Found] = []
+    try:
+        taken.checkpoint_note()
+    except EvidenceError as refusal:
+        problems.append(f"{source}/checkpoint.txt is not what its manifest names: {refusal}")
     try:
         found += [_found(one.finding.as_json(), source) for one in taken.findings()]
     except (EvidenceError, ValueError, TypeError, KeyError) as refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,17 @@ def test_a_baseline_altered_in_the_record_is_told_so(upgrade: Upgrade, world: Wo
     with pytest.raises(ClauseFailed) as caught:
         compare(world, upgrade, {})
     assert caught.value.code == "baseline-altered"
+
+
+def test_another_second_snapshot_in_the_record_is_told_so(upgrade: Upgrade, world: World) -> None:
+    """One that is whole in itself, and was put there after 4.1a."""
+    demands(upgrade, compare(world, upgrade, {}))
+    world.scan()
+    shutil.rmtree(upgrade.folder / "evidence" / "after")
+    world.snapshot(upgrade.folder / "evidence" / "after")
+    with pytest.raises(ClauseFailed) as caught:
+        continuity.guarantee(as_site(world, upgrade), upgrade, "E.1")
+    assert caught.value.code == "snapshot-altered"
 
 
 def test_each_guarantee_is_verified_again_by_itself(upgrade: Upgrade, world: World) -> None:

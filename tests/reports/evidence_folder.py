@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cutover.evidence import snapshot, verify
+from cutover.procedures import snapshots
 from tests.evidence.world import TRUST, World
 
 if TYPE_CHECKING:
@@ -40,14 +41,7 @@ def write(folder: Path, before: World, after: World) -> Path:
     )
     (folder / "diff.json").write_text(json.dumps(report.diff.as_json()), "utf-8")
     for found in report.guarantees:
-        document = {
-            "clause": found.clause,
-            "title": found.title,
-            "checked": found.checked,
-            "findings_total": found.findings_total,
-            "findings": [finding.as_json() for finding in found.findings],
-        }
-        (folder / f"{found.clause}.json").write_text(json.dumps(document), "utf-8")
+        snapshots.keep_guarantee(folder / f"{found.clause}.json", found)
     return folder
 
 

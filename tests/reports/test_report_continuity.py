@@ -275,6 +275,26 @@ def test_a_guarantee_whose_ground_was_refused_vouches_for_no_item(tmp_path: Path
     assert (found.state, found.words) == ("unknown", f"{clause} refused what it rests on: {code}")
 
 
+def test_guarantees_over_other_snapshots_prove_nothing_of_these(tmp_path: Path) -> None:
+    """The outcome of a whole site beside the snapshots of an altered one, whose lines are all the same."""
+    folder = evidence_folder.write(tmp_path / "altered", *evidence_folder.sites(alter_leaf))
+    assert evidence.read(folder).outcome == "BROKEN"
+    other = evidence_folder.write(tmp_path / "whole", *evidence_folder.sites(lambda world: world.scan()))
+    (folder / "E.3.json").write_bytes((other / "E.3.json").read_bytes())
+    found = evidence.read(folder)
+    assert found.outcome == "NOT PROVEN"
+    assert found.problems == ["E.3.json is about other snapshots than these"]
+
+
+def test_a_checkpoint_that_is_not_the_manifests_is_a_problem(tmp_path: Path) -> None:
+    folder = evidence_folder.write(tmp_path, *evidence_folder.sites(lambda world: world.scan()))
+    assert evidence.read(folder).outcome == "HOLDS"
+    (folder / "before" / "checkpoint.txt").unlink()
+    found = evidence.read(folder)
+    assert found.outcome == "NOT PROVEN"
+    assert found.problems[0].startswith("before/checkpoint.txt is not what its manifest names")
+
+
 def test_findings_that_are_counted_and_not_named_leave_items_in_doubt(tmp_path: Path) -> None:
     folder = evidence_folder.write(tmp_path, *evidence_folder.sites(flip_content))
     document = json.loads((folder / "E.3.json").read_text("utf-8"))

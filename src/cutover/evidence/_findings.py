@@ -24,10 +24,15 @@ Position = Literal["leaf_index", "log_index"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantee:
-    """One guarantee's outcome: how many things were checked, what was refused (at most `KEEP_FINDINGS` named)."""
+    """One guarantee's outcome: how many things were checked, what was refused (at most `KEEP_FINDINGS` named).
+
+    The digests are those of the manifests of the two snapshots that it is about.
+    """
 
     clause: str
     title: str
+    before_digest: str
+    after_digest: str
     checked: int
     findings: tuple[Finding, ...]
     findings_total: int
@@ -62,13 +67,15 @@ class Findings:
         """Add a refusal, under another item's name where the caller knows it better."""
         self.take(error.finding(item))
 
-    def guarantee(self) -> Guarantee:
-        """Return the outcome; nothing to check is a refusal of its own."""
+    def guarantee(self, before: Snapshot, after: Snapshot) -> Guarantee:
+        """Return the outcome over two snapshots; nothing to check is a refusal of its own."""
         if self.checked == 0 and self.total == 0:
             self.add("evidence-empty", self._title, expected="at least one item", actual="none")
         return Guarantee(
             clause=self._clause,
             title=self._title,
+            before_digest=before.manifest.digest,
+            after_digest=after.manifest.digest,
             checked=self.checked,
             findings=tuple(self._kept),
             findings_total=self.total,
@@ -146,7 +153,7 @@ def verified(before: Snapshot, after: Snapshot, checks: Iterable[Check]) -> tupl
             if before.manifest.items == 0:
                 check.found.add("evidence-empty", "the baseline", expected="at least one item", actual="none")
             check.conclude()
-        return tuple(check.found.guarantee() for check in entered)
+        return tuple(check.found.guarantee(before, after) for check in entered)
 
 
 def believed(before: Snapshot, after: Snapshot) -> Iterator[Facts]:

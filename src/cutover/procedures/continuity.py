@@ -380,9 +380,20 @@ def snapshots(upgrade: Upgrade) -> tuple[Snapshot, Snapshot]:
 
     Raises:
         Refused: one of them was not taken.
+        ClauseFailed: `snapshot-altered`, one of them is not the one that was taken.
     """
-    upgrade.recall("second-snapshot")
-    return snapshot.load(upgrade.folder / BEFORE), snapshot.load(upgrade.folder / AFTER)
+    sealed = [upgrade.recall(name)["digest"] for name in ("baseline", "second-snapshot")]
+    before, after = snapshot.load(upgrade.folder / BEFORE), snapshot.load(upgrade.folder / AFTER)
+    found = [before.manifest.digest, after.manifest.digest]
+    expect(
+        found == sealed,
+        "the snapshots in the record are not the ones that were taken",
+        seen=", ".join(found),
+        expected=", ".join(sealed),
+        do="stop, and find out who wrote into the record; then start a new upgrade",
+        code="snapshot-altered",
+    )
+    return before, after
 
 
 def guarantee(site: Site, upgrade: Upgrade, clause: str) -> Guarantee:

@@ -113,6 +113,8 @@ def keep_guarantee(path: Path, found: Guarantee) -> None:
     document = {
         "clause": found.clause,
         "title": found.title,
+        "before_digest": found.before_digest,
+        "after_digest": found.after_digest,
         "checked": found.checked,
         "findings_total": found.findings_total,
         "findings": [finding.as_json() for finding in found.findings],
