@@ -169,6 +169,14 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path):
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+def test_ctrl_c_reaches_no_worker():
+    """A terminal sends it to all of its processes, those that are just starting included."""
+    with executors.workers(settings()) as hands:
+        masks = [hands.executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result() for _ in range(4)]
+    assert all(signal.SIGINT in mask for mask in masks)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def die() -> None:
     """End the worker process at once."""
     os._exit(9)

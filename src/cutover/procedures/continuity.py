@@ -1,8 +1,8 @@
 """Evidence continuity (1.1c, 1.2b, 1.3e, 4.1a, E.1 to E.7, F.8): our own snapshots and verdict, the platform's beside.
 
 Invariants: a verdict is recomputed from contents, rows and log entries, never taken over; items made after the
-baseline are accounted for by
-its watermark; a disagreement with the platform is a failure of its own, whichever of the two is right.
+baseline are accounted for by its watermark; a disagreement with the platform is a failure of its own, whichever of the
+two is right.
 """
 
 from __future__ import annotations

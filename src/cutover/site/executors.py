@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 from hashlib import sha256
@@ -64,6 +65,9 @@ def _local(count: int) -> Iterator[Workers]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
     try:
+        with _deaf_to_ctrl_c():
+            for _ in range(count):
+                pool.submit(os.getpid)  # starts a process
         yield Workers(executor=pool, count=count)
     except BrokenProcessPool as error:
         raise CouldNotMeasure(
@@ -74,6 +78,16 @@ def _local(count: int) -> Iterator[Workers]:
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes begin that Ctrl-C does not reach, though they have the terminal: it is their parent's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:
