@@ -6,6 +6,7 @@ Item n stands at leaf n and log index n; its digest is the SHA-256 of its number
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -58,19 +59,21 @@ def created(number: int) -> str:
 def write(folder: Path, lines: Iterable[bytes], **manifest: Any) -> Path:  # noqa: ANN401 - fields of a manifest
     """Write a snapshot of these lines, without findings; `manifest` replaces fields of manifest.json."""
     folder.mkdir()
-    hasher, count = sha256(), 0
+    hasher, last_id, kinds = sha256(), None, Counter[str]()
     with (folder / "lines.jsonl").open("wb", buffering=1 << 20) as stream:
         for raw in lines:
             stream.write(raw)
             hasher.update(raw)
-            count += 1
+            _, _, _, last_id, _, _, _, kind, _ = raw.decode().split('"', 8)
+            kinds[kind] += 1
+    count = kinds.total()
     (folder / "findings.jsonl").write_bytes(b"")
     fields = {
         "schema": "cutover/evidence-snapshot/v1",
-        "watermark": {"at": "2027-05-01T00:00:00.000000Z", "last_id": None, "leaves": count},
+        "watermark": {"at": "2027-05-01T00:00:00.000000Z", "last_id": last_id, "leaves": count},
         "items": count,
         "size_bytes": 4096 * count,
-        "by_kind": {},
+        "by_kind": kinds,
         "roots": {},
         "checkpoint": None,
         "trust_digest": "",

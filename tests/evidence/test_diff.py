@@ -42,10 +42,20 @@ def write(folder: Path, items: dict[str, int]) -> Path:
     World().snapshot(folder)
     raw = b"".join(line(name, value).encode() for name, value in sorted(items.items()))
     (folder / "lines.jsonl").write_bytes(raw)
-    path = folder / "manifest.json"
-    fields = {"items": len(items), "lines_digest": f"sha256:{sha256(raw).hexdigest()}"}
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    describe(folder, raw, len(items), max(items, default=None))
     return folder
+
+
+def describe(folder: Path, raw: bytes, count: int, last_id: str | None) -> None:
+    """Make a manifest agree with lines that were written beside it."""
+    path = folder / "manifest.json"
+    fields = {
+        "items": count,
+        "watermark": {"at": None, "last_id": last_id, "leaves": count},
+        "by_kind": {"sbom": count} if count else {},
+        "lines_digest": f"sha256:{sha256(raw).hexdigest()}",
+    }
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
 Items = st.dictionaries(st.integers(0, 30).map(item), st.integers(0, 2), max_size=30)
@@ -86,8 +96,7 @@ def test_a_change_names_its_fields(tmp_path: Path):
 
 def test_a_file_with_other_items_than_its_manifest_does_not_balance(tmp_path: Path):
     one, two = write(tmp_path / "one", {item(1): 1}), write(tmp_path / "two", {item(1): 1})
-    manifest = two / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"items": 2}))
+    describe(two, (two / "lines.jsonl").read_bytes(), 2, item(1))
     with pytest.raises(EvidenceError) as refused:
         diff.compare(one, two)
     assert refused.value.code == "balance-wrong"
@@ -98,9 +107,7 @@ def write_lines(folder: Path, names: list[int]) -> Path:
     write(folder, {})
     raw = b"".join(line(item(name), 1).encode() for name in names)
     (folder / "lines.jsonl").write_bytes(raw)
-    manifest = folder / "manifest.json"
-    fields = {"items": len(names), "lines_digest": f"sha256:{sha256(raw).hexdigest()}"}
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | fields))
+    describe(folder, raw, len(names), item(names[-1]) if names else None)
     return folder
 
 
@@ -142,3 +149,16 @@ def test_the_names_kept_are_bounded_and_the_totals_are_not(tmp_path: Path, monke
     one = write(tmp_path / "one", {item(index): 0 for index in range(10)})
     result = diff.compare(one, write(tmp_path / "two", {}))
     assert (result.missing, len(result.items)) == (10, 3)
+
+
+def test_an_item_that_slipped_in_before_the_watermark_is_unaccounted(tmp_path: Path):
+    """It is added, so the totals balance; and it should have been in the first snapshot (F.8)."""
+    world = World.of(2)
+    late = world.rows.pop(3)
+    before = world.snapshot(tmp_path / "before")
+    world.rows.insert(3, late)
+    world.scan()
+    found = diff.compare(before, world.snapshot(tmp_path / "after"))
+    assert (found.added, found.unaccounted, found.holds) == (5, 1, False)
+    assert [(one.id, one.what) for one in found.items] == [(late.id, "added")]
+    assert found.as_json()["unaccounted"] == 1

@@ -137,6 +137,21 @@ def test_a_cluster_that_differs_or_is_lost_is_said(tmp_path: Path, monkeypatch: 
         assert refused.value.code == "worker-lost"
 
 
+@pytest.mark.timeout(100)
+def test_a_cluster_without_workers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its scheduler would keep the work for ever."""
+    monkeypatch.setattr(executors, "_PATIENCE_S", 2.0)
+    world = World.of(20)
+    with (  # noqa: PT012
+        cluster(tmp_path, workers=1) as (address, started),
+        pytest.raises(CouldNotMeasure) as refused,
+        executors.workers(settings(address)) as hands,
+    ):
+        started[0].kill()
+        take(world, Contents(world), tmp_path / "s", hands)
+    assert refused.value.code == "worker-lost"
+
+
 _HOLDING = """
 import os, sys, time
 from pathlib import Path

@@ -96,7 +96,7 @@ def diff(*, before: Path, after: Path, as_json: bool) -> None:
         if balance.before == 0:
             raise EvidenceError("evidence-empty", str(before), expected="at least one item", actual="none")
     click.echo(json.dumps(balance.as_json(), indent=2) if as_json else _balance(balance))
-    sys.exit(ExitCode.PASSED if balance.changed == balance.missing == 0 else ExitCode.FAILED)
+    sys.exit(ExitCode.PASSED if balance.holds else ExitCode.FAILED)
 
 
 @evidence.command(epilog=_EXIT_CODES)
@@ -125,6 +125,7 @@ def verify(
       cutover evidence verify --target target.toml --baseline before --out proof --json
     """  # noqa: D301
     described = _read(target)
+    _demand_known(new_schema)
     with contextlib.ExitStack() as stack, _refusals():
         if dry_run:
             _explain(described, out or Path("a temporary folder"), baseline)
@@ -153,6 +154,18 @@ def _read(target: str) -> Target:
             do="correct the path; a relative one is relative to the target file",
         )
     return described
+
+
+def _demand_known(new_schema: int | None) -> None:
+    from cutover.evidence.leaves import SCHEMAS  # noqa: PLC0415
+
+    if new_schema is not None and new_schema not in SCHEMAS:
+        raise WrongInput(
+            f"leaf schema {new_schema} is not known",
+            code="schema-unknown",
+            seen=f"--new-schema {new_schema}",
+            do=f"name one of {', '.join(map(str, SCHEMAS))}, or use a version of this tool that knows it",
+        )
 
 
 def _take(described: Target, out: Path) -> Manifest:
@@ -261,7 +274,9 @@ def _balance(found: Diff) -> str:
         f"after  {found.after:,} = {found.before:,} before - {found.missing:,} missing + {found.added:,} added",
         *(_change(change) for change in found.items[:SHOWN]),
     ]
-    if (more := found.changed + found.missing - SHOWN) > 0:
+    if found.unaccounted:
+        lines.insert(2, f"{found.unaccounted:,} of the added are from before the baseline's watermark: unaccounted")
+    if (more := found.changed + found.missing + found.unaccounted - SHOWN) > 0:
         lines.append(f"and {more:,} more")
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """Two snapshots compared in one merge pass, in constant memory, with totals that balance.
 
 Invariants: before = unchanged + changed + missing; after = before - missing + added; an item made after the first
-snapshot's watermark is `added`, never unaccounted (F.8). Equal lines are compared as bytes and not parsed.
+snapshot's watermark is `added`, one that appeared before it `unaccounted` too (F.8). Equal lines are compared as bytes
+and not parsed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEEP_ITEMS: Final = 10_000
-"""How many changed and missing items a `Diff` names; its totals always count all of them."""
+"""How many changed, missing and unaccounted items a `Diff` names; its totals always count all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """The balance. `items` names the changed and missing ones, at most `KEEP_ITEMS`; `changes` streams all of them."""
+    """The balance. `items` names all but the unchanged and the accounted ones, at most `KEEP_ITEMS`.
+
+    `unaccounted` of the added ones have an id that is not behind the first snapshot's watermark: they should have been
+    in it. `changes` streams everything.
+    """
 
     before: int
     after: int
@@ -41,7 +46,13 @@ class Diff:
     changed: int
     missing: int
     added: int
+    unaccounted: int = 0
     items: tuple[Change, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether there was something, and it is all there, unchanged, with nothing slipped in beside it."""
+        return self.before > 0 and not (self.changed or self.missing or self.unaccounted)
 
     def as_json(self) -> dict[str, object]:
         """Return totals and items, as the record keeps them."""
@@ -52,6 +63,7 @@ class Diff:
             "changed": self.changed,
             "missing": self.missing,
             "added": self.added,
+            "unaccounted": self.unaccounted,
             "items": [
                 {
                     "id": change.id,
@@ -73,7 +85,8 @@ def compare(before_dir: Path, after_dir: Path) -> Diff:
 
     """
     before, after = snapshot.load(before_dir), snapshot.load(after_dir)
-    counts = dict.fromkeys(("unchanged", "changed", "missing", "added"), 0)
+    counts = dict.fromkeys(("unchanged", "changed", "missing", "added", "unaccounted"), 0)
+    watermark = before.manifest.watermark.last_id or ""
     kept: list[Change] = []
     for old, new in pairs(before, after):
         if old == new:
@@ -81,7 +94,11 @@ def compare(before_dir: Path, after_dir: Path) -> Diff:
             continue
         what = _what(old, new)
         counts[what] += 1
-        if what != "added" and len(kept) < KEEP_ITEMS:
+        if what == "added":
+            if facts(new or b"").id > watermark:
+                continue
+            counts["unaccounted"] += 1
+        if len(kept) < KEEP_ITEMS:
             kept.append(_change(old, new))
     result = Diff(before=before.manifest.items, after=after.manifest.items, **counts, items=tuple(kept))
     _demand_balance(result)

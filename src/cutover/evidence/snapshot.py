@@ -94,6 +94,8 @@ class Workers:
 
     executor: Executor
     count: int
+    patience_s: float | None = None
+    """How long to wait for one batch; a TimeoutError after that. None waits for ever."""
 
 
 def take(
@@ -133,7 +135,8 @@ def take(
         recipe = Recipe(contents=contents, trust=trust, blob_key=blob_key, readers=readers)
         upcoming = rows.evidence_rows(after=running.totals.last_id or "", through=header.through)
         batches = _batches(_ordered(upcoming)) if header.through is not None else iter(())
-        for examined in _in_order(*_work(recipe, workers, stack), batches):
+        patience_s = workers.patience_s if workers is not None else None
+        for examined in _in_order(*_work(recipe, workers, stack), batches, patience_s):
             running.write(examined)
             if progress is not None:
                 progress(running.totals.items, running.totals.size_bytes)
@@ -196,16 +199,20 @@ def _work(recipe: Recipe, workers: Workers | None, stack: ExitStack) -> tuple[Wo
     return lambda batch: here.submit(examiner.batch, batch), 2
 
 
-def _in_order(work: Work, under_way: int, batches: Iterator[list[EvidenceRow]]) -> Iterator[list[Examined]]:
+def _in_order(
+    work: Work, under_way: int, batches: Iterator[list[EvidenceRow]], patience_s: float | None
+) -> Iterator[list[Examined]]:
     """Work on batches side by side and return them in order, with a bounded number under way."""
     pending: deque[Future[list[Examined]]] = deque()
     try:
         for batch in batches:
             pending.append(work(batch))
             if len(pending) >= under_way:
-                yield pending.popleft().result()
+                yield pending[0].result(patience_s)
+                pending.popleft()
         while pending:
-            yield pending.popleft().result()
+            yield pending[0].result(patience_s)
+            pending.popleft()
     finally:
         for future in pending:
             future.cancel()

@@ -68,8 +68,8 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """Whether every guarantee holds."""
-        return all(guarantee.holds for guarantee in self.guarantees)
+        """Whether every guarantee holds, and no item slipped in before the baseline's watermark (F.8)."""
+        return all(guarantee.holds for guarantee in self.guarantees) and not self.diff.unaccounted
 
     @property
     def findings(self) -> tuple[Finding, ...]:

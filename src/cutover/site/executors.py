@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LOCAL: Final = "local"
 _CONNECT_TIMEOUT_S: Final = 10.0
+_PATIENCE_S: Final = 300.0
+"""How long a cluster may take for one batch: with no worker left, it would keep it for ever."""
 
 
 def _digest_of_code() -> str:
@@ -134,8 +136,8 @@ def _cluster(address: str) -> Iterator[Workers]:
         try:
             # Impure: a second pass over the same rows reads the contents again.
             with client.get_executor(pure=False) as executor:  # type: ignore[no-untyped-call]
-                yield Workers(executor=executor, count=count)
-        except (CancelledError, comm.CommClosedError, scheduler.KilledWorker) as error:
+                yield Workers(executor=executor, count=count, patience_s=_PATIENCE_S)
+        except (CancelledError, TimeoutError, comm.CommClosedError, scheduler.KilledWorker) as error:
             raise CouldNotMeasure(
                 f"the Dask cluster at {address} was lost while it read evidence",
                 code="worker-lost",

@@ -46,9 +46,9 @@ class KeptConnections:
             try:
                 connection.request("GET", path, headers=dict(headers))
                 answer = connection.getresponse()
-            except ReadError:
+            except ReadError as error:
                 connection.close()
-                if kept is not None:
+                if kept is not None and not isinstance(error, TimeoutError):
                     continue  # the server closed it while nobody used it; the others may be as old
                 failures += 1
                 if failures == _TRIES:
