@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ import pytest
 
 from cutover.evidence import snapshot, trust
 from cutover.evidence.errors import EvidenceError
+from cutover.evidence.leaves import timestamp
 from cutover.evidence.sources import RowList
 from tests.evidence.world import LOG_KEY, STRANGER, TRUST, World, item, trust_file
 
@@ -158,6 +160,18 @@ def test_a_pass_over_another_site_or_trust_root_is_not_gone_on_with(world: World
         with pytest.raises(EvidenceError) as refused:
             snapshot.take(RowList(world.rows), world, tmp_path, log=world, **arguments)  # type: ignore[arg-type]
         assert refused.value.code == "pass-differs"
+
+
+def test_a_pass_that_began_long_ago_is_not_gone_on_with(world: World, tmp_path: Path):
+    """What it had read then says nothing of the site as it is."""
+    interrupt(world, tmp_path, after=300)
+    path = tmp_path / "pass.jsonl"
+    header, marks = path.read_text(encoding="utf-8").split("\n", 1)
+    old = timestamp(datetime.now(UTC) - snapshot.MAX_AGE - timedelta(minutes=1))
+    path.write_text(json.dumps(json.loads(header) | {"begun": old}) + "\n" + marks, encoding="utf-8")
+    with pytest.raises(EvidenceError) as refused:
+        world.snapshot(tmp_path)
+    assert (refused.value.code, refused.value.actual) == ("pass-old", old)
 
 
 def test_two_passes_do_not_share_a_folder(world: World, tmp_path: Path):

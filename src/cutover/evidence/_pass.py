@@ -58,11 +58,15 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a pass is of: the site by name, the trust root, and the last id that belongs to it (None without items)."""
+    """What a pass is of: the site by name, the trust root, the last id that belongs to it (None without items).
+
+    `begun` is when it began, RFC 3339 UTC: its oldest readings are of that time.
+    """
 
     site: str
     trust_digest: str
     through: str | None
+    begun: str
 
 
 class Pass:

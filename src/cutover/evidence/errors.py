@@ -107,6 +107,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "snapshot-malformed": "take the snapshot again",
         "snapshot-altered": "take the snapshot from the record, where its digest is journalled; this copy was changed",
         "snapshot-busy": "wait for the other pass to end, or give this one a folder of its own",
+        "pass-old": "remove the folder, or give another one, and begin again",
         "pass-differs": "give another folder, or go on with the site and the trust root that the pass was begun with",
         "balance-wrong": "report this: the totals of a comparison must balance",
         # agreement with the platform

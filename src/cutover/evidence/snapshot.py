@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,7 @@ from cutover.evidence._format import (
 from cutover.evidence._pass import Header, Pass, write_file
 from cutover.evidence._table import RootCursor
 from cutover.evidence.errors import EvidenceError, Finding
+from cutover.evidence.leaves import timestamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +81,8 @@ BATCH_ITEMS: Final = 128
 BATCH_BYTES: Final = 32 << 20
 """A batch ends at whichever of the two it reaches first, so that large contents are shared out too."""
 _READERS: Final = 8
+MAX_AGE: Final = timedelta(hours=24)
+"""A pass that began longer ago is not taken up: what it had read says nothing of the site as it is."""
 _MAX_GAPS: Final = 100
 
 Progress = Callable[[int, int], None]
@@ -122,7 +126,8 @@ def take(
     `site` (any name for it) and trust root; its snapshot is the one that would have been made without interruption.
 
     Raises:
-        EvidenceError: `rows-unordered`; `snapshot-busy`, when another process works on the folder; `pass-differs`, when
+        EvidenceError: `rows-unordered`; `snapshot-busy`, when another process works on the folder; `pass-old`, when the
+            folder holds a pass that began longer than `MAX_AGE` ago; `pass-differs`, when
             the folder holds a pass over another site or with another trust root.
         FileExistsError: `out_dir` holds a snapshot already.
 
@@ -130,7 +135,7 @@ def take(
 
     """
     with Pass(out_dir) as running, ExitStack() as stack:
-        wanted = Header(site=site, trust_digest=trust.digest, through=None)
+        wanted = Header(site=site, trust_digest=trust.digest, through=None, begun=timestamp(datetime.now(UTC)))
         header = _taken_up(running, wanted) or _begun(running, wanted, rows, log, out_dir)
         recipe = Recipe(contents=contents, trust=trust, blob_key=blob_key, readers=readers)
         upcoming = rows.evidence_rows(after=running.totals.last_id or "", through=header.through)
@@ -147,11 +152,14 @@ def take(
 
 
 def _taken_up(running: Pass, wanted: Header) -> Header | None:
-    """Return how an interrupted pass was begun, if there is one, and it is of the same site and trust root."""
+    """Return how an interrupted pass was begun, if there is one; it is of the same site and trust root, and not old."""
     begun = running.header
     if begun is not None and (begun.site, begun.trust_digest) != (wanted.site, wanted.trust_digest):
         expected, actual = (f"{one.site or 'a site'}, {one.trust_digest}" for one in (wanted, begun))
         raise EvidenceError("pass-differs", "an interrupted pass", expected=expected, actual=actual)
+    oldest = timestamp(datetime.now(UTC) - MAX_AGE)
+    if begun is not None and begun.begun < oldest:
+        raise EvidenceError("pass-old", "an interrupted pass", expected=f"begun after {oldest}", actual=begun.begun)
     return begun
 
 
