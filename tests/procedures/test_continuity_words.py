@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, render
+from cutover.evidence import diff
 from cutover.procedures import continuity
 from tests.evidence.test_five_guarantees import drop_cross_reference, roll_back
 from tests.evidence.world import World, item, trust_file
@@ -137,7 +138,9 @@ def test_several_broken_guarantees_are_all_named_each_code_once_before_any_twice
 def test_an_item_from_the_past_is_not_accounted_for(upgrade: Upgrade, world: World) -> None:
     """With an entry of the log to its name too, only the balance's watermark is left to see it."""
     compared = compare(world, upgrade, {})
-    upgrade.remember("baseline", **(upgrade.recall("baseline") | {"watermark": item(4 * SCANS + 3)}))
+    early = diff.Change(id=item(4 * SCANS), kind="sbom", what="added", fields={})
+    balance = replace(compared.balance, unaccounted=1, items=(early,))
+    compared = replace(compared, balance=balance)
     with pytest.raises(ClauseFailed) as caught:
         demands(upgrade, compared)
     assert caught.value.code == "evidence-unaccounted"

@@ -335,16 +335,12 @@ def _chosen(found: Guarantee) -> list[Finding]:
 def require_accounted(upgrade: Upgrade, continuity: Continuity) -> None:
     """Demand that every added item lies behind the baseline's watermark (F.8)."""
     watermark = str(upgrade.recall("baseline")["watermark"])
-    early = [
-        change.id
-        for change in diff.changes(upgrade.folder / BEFORE, upgrade.folder / AFTER)
-        if change.what == "added" and change.id <= watermark
-    ]
     balance = continuity.balance
+    early = [change.id for change in balance.items if change.what == "added"]
     expect(
-        not early and balance.after == balance.before - balance.missing + balance.added,
+        balance.unaccounted == 0 and balance.after == balance.before - balance.missing + balance.added,
         "items appeared that should have been in the baseline",
-        seen=f"{len(early)} before the watermark {watermark}, first {', '.join(early[:SHOWN])}",
+        seen=f"{balance.unaccounted} before the watermark {watermark}, first {', '.join(early[:SHOWN])}",
         do="find out who inserts evidence into the past",
         code="evidence-unaccounted",
     )
