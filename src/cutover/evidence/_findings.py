@@ -42,6 +42,16 @@ class Guarantee:
         """Whether something was checked and nothing refused."""
         return self.checked > 0 and self.findings_total == 0
 
+    def as_json(self) -> dict[str, object]:
+        """Return what was checked and refused, without what it is about."""
+        return {
+            "clause": self.clause,
+            "title": self.title,
+            "checked": self.checked,
+            "findings_total": self.findings_total,
+            "findings": [finding.as_json() for finding in self.findings],
+        }
+
 
 class Findings:
     """The findings of one guarantee while it is being verified; `checked` counts what was looked at."""

@@ -63,6 +63,8 @@ class Line:
             fields = json.loads(raw)
             line = cls(**(fields | {"signer_key_ids": tuple(fields["signer_key_ids"])}))
             _demand_types(line, fields["signer_key_ids"])
+            if b"\\u" in raw:  # only an escape can stand for text that has no UTF-8 form
+                line.encode()
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise EvidenceError("snapshot-malformed", LINES, expected="a line", actual=error) from error
         return line

@@ -83,7 +83,6 @@ class Pass:
         self.header: Header | None = None
         self.totals = Totals(by_kind=Counter(), findings=Counter())
         self.tables = {schema: self._opened.enter_context(HashTable(_MAX_LEAVES)) for schema in SCHEMAS}
-        self.resumed = 0
 
     def __enter__(self) -> Self:
         """Take the folder, and what an interrupted pass left in it.
@@ -171,7 +170,6 @@ class Pass:
             self._place(item)
             self.totals.add(item)
         self.totals.findings.update(ItemFinding.decode(raw).finding.code for raw in self._findings.written())
-        self.resumed = self.totals.items
 
     def _place(self, item: Examined) -> list[Finding]:
         """Put the item's leaves where its row says."""

@@ -83,17 +83,7 @@ class Report:
             "before_digest": self.before_digest,
             "after_digest": self.after_digest,
             "diff": self.diff.as_json(),
-            "guarantees": [
-                {
-                    "clause": guarantee.clause,
-                    "title": guarantee.title,
-                    "holds": guarantee.holds,
-                    "checked": guarantee.checked,
-                    "findings_total": guarantee.findings_total,
-                    "findings": [finding.as_json() for finding in guarantee.findings],
-                }
-                for guarantee in self.guarantees
-            ],
+            "guarantees": [guarantee.as_json() | {"holds": guarantee.holds} for guarantee in self.guarantees],
         }
 
 

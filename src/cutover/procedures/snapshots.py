@@ -110,13 +110,5 @@ def keep_balance(folder: Path, balance: Diff) -> None:
 
 def keep_guarantee(path: Path, found: Guarantee) -> None:
     """Put what was verified into an evidence folder."""
-    document = {
-        "clause": found.clause,
-        "title": found.title,
-        "before_digest": found.before_digest,
-        "after_digest": found.after_digest,
-        "checked": found.checked,
-        "findings_total": found.findings_total,
-        "findings": [finding.as_json() for finding in found.findings],
-    }
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    about = {"before_digest": found.before_digest, "after_digest": found.after_digest}
+    path.write_text(json.dumps(found.as_json() | about, indent=1), encoding="utf-8")
