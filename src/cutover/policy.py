@@ -100,8 +100,35 @@ class Load:
     requests_per_s: float
     write_share: float
     scan_share: float
-    max_failed: int
+    max_failed: int = 0
     """More failed requests than this in the whole run and it has not passed."""
+    warm_up_s: float = 0.0
+    """From one user to all of them, evenly; nothing sent meanwhile counts as planned."""
+    think_time_s: float = 0.0
+    """The least pause of a user between an answer and the next request."""
+    min_attempted_ratio: float = 0.9
+    """Attempted by planned requests; below it the load was not what the policy asks for."""
+    cutover_share: float = 1.0
+    """Of the rate above, while traffic moves (3.1 to 3.3)."""
+    validation_share: float = 1.0
+    """Of the rate above, from phase 4 on."""
+    processes: int = 1
+    """Worker processes on this machine; 1 is one process that does everything."""
+    expect_workers: int = 0
+    """Workers that connect over the network to the master that the run starts; 0 for none."""
+    bind: str = "127.0.0.1"
+    """Address the master listens on for them."""
+    port: int = 5557
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """`[probe]`: reads of the public host by the clock, each measured from the time at which it was meant to be sent."""
+
+    requests_per_s: float = 20.0
+    timeout_s: float = 5.0
+    max_p99_s: float = 1.0
+    """Over a bake, from the intended start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +166,7 @@ class Policy:
     traffic: Traffic
     gates: Gates
     load: Load
+    probe: Probe
     limits: Limits
     observation: Observation
 
@@ -195,7 +223,8 @@ def _parse(path: Path) -> Policy:
             evidence_operations=EvidenceGate(**gates["evidence_operations"]),
             attestation_success=AttestationGate(**gates["attestation_success"]),
         ),
-        load=Load(**{"max_failed": 0, **load}),
+        load=Load(**load),
+        probe=Probe(**content.get("probe", {})),
         limits=Limits(**{"archive_retention_days": 365, **content["limits"]}),
         observation=Observation(**{"in_run": False, **observation}),
     )

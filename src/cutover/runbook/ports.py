@@ -128,6 +128,10 @@ class Routing(Protocol):
         """Send every request to blue: the canary to 0 and away, the public route to blue (R.1, F.4)."""
         ...
 
+    def drift(self) -> tuple[RouteFinding, ...]:
+        """Return in what the routes differ from what this run set last: somebody else, or a reconciler, changed them."""
+        ...
+
     def who_serves(self, requests: int) -> Served:
         """Send requests to the public host, each on a connection of its own, and count who answered."""
         ...
@@ -147,12 +151,31 @@ class LoadTotals:
     """Scans that were accepted; each is a write too."""
     seconds: float
     p99_ms: Mapping[str, float]
-    """By colour: the median over the seconds of each second's p99."""
+    """By colour: the p99 of the window's histogram."""
+    planned: float = 0.0
+    """By the policy's rate in the phase of each second."""
 
     @property
     def rps(self) -> float:
         """Requests a second."""
         return self.attempted / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeTotals:
+    """What the open-loop probe sent and got; latencies are from the intended start, so that a stall shows."""
+
+    planned: int
+    """By its schedule, whether or not it was sent."""
+    answered: int
+    """Good answers."""
+    failed: int
+    """Wrong answers and none within the timeout; those not due yet are in neither."""
+    by_colour: Mapping[str, int]
+    p50_ms: float | None
+    """None without an answer, as the others."""
+    p99_ms: float | None
+    max_ms: float | None
 
 
 class Load(Protocol):
@@ -168,6 +191,18 @@ class Load(Protocol):
 
     def window(self, since: datetime, until: datetime | None = None) -> LoadTotals:
         """Return what it sent and got in the whole seconds between two times."""
+        ...
+
+    def probe(self, since: datetime, until: datetime | None = None) -> ProbeTotals:
+        """Return what the open-loop probe got for the requests that were meant to be sent between two times."""
+        ...
+
+    def markers(self) -> tuple[str, list[int]]:
+        """Return the series' name and the numbers of the acknowledged write markers, in that order."""
+        ...
+
+    def enter(self, phase: str) -> None:
+        """Say what the upgrade does from now on: `prepare`, `weight-10`, `promoted`, `validate`, `observe`, `rollback`."""
         ...
 
 
