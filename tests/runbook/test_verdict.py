@@ -273,3 +273,133 @@ def test_a_document_that_breaks_the_schema_is_not_written(tmp_path: Path, key: s
     with pytest.raises(CouldNotMeasure, match="does not fit its own schema"):
         verdict.write({**document, key: value}, tmp_path / "verdict.json")
     assert not (tmp_path / "verdict.json").exists()
+
+
+# -- what the journal says of the traffic, whatever the clauses say ----------------------------------------------------
+
+
+def gate(lines: Lines, result: str, **data: Any) -> Lines:  # noqa: ANN401
+    facts = {"name": "error_ratio", "source": "prometheus", "percent": 10, "reason": "0.2 ratio, limit 0.01", **data}
+    return lines.add("gate", "3.1a", result=result, **facts)
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome", "code"),
+    [
+        ("PASS", "PASSED", 0),
+        ("INCONCLUSIVE", "INCONCLUSIVE", 4),
+        ("ERROR", "ERROR", 3),
+        ("NO_DATA", "ERROR", 3),
+        ("FAIL", "FAILED", 1),
+        ("GREEN", "ERROR", 3),
+        ("NOT_RUN", "ERROR", 3),
+    ],
+)
+def test_a_gate_counts_though_every_clause_passed(result: str, outcome: str, code: int) -> None:
+    lines = gate(gate(full(("1.1a", "PASS"), ("3.1a", "PASS")), result), "PASS")
+    judged = lines.judge("1.1a", "3.1a")
+    assert (judged.outcome, judged.exit_code) == (outcome, code), "a later, milder verdict overwrites nothing"
+    if code:
+        assert judged.reasons[0] == (f"gate error_ratio {result} at 10 %: 0.2 ratio, limit 0.01, and no clause says so")
+
+
+@pytest.mark.parametrize("cut", [{"scope": "until 3"}, {}])
+def test_a_gate_is_worse_than_a_cut_scope_and_than_a_milder_clause(cut: dict[str, str]) -> None:
+    lines = gate(Lines(**cut).traffic().evidence(), "FAIL")  # type: ignore[arg-type]
+    lines.result("3.1a", "INCONCLUSIVE", reason="too few samples")
+    judged = lines.judge("3.1a")
+    assert (judged.outcome, judged.exit_code) == (Outcome.FAILED, 1)
+    assert judged.reasons[:2] == (
+        "gate error_ratio FAIL at 10 %: 0.2 ratio, limit 0.01, and no clause says so",
+        "3.1a INCONCLUSIVE: too few samples",
+    )
+
+
+def test_a_gate_that_its_clause_tells_of_is_not_said_twice() -> None:
+    lines = gate(full(), "FAIL").result("3.1a", "FAIL", reason="a gate does not hold")
+    assert lines.judge("3.1a").reasons == ("3.1a FAIL: a gate does not hold",)
+
+
+SHARE = {"percent": 10, "green": 100, "total": 1000, "low": 0.07, "high": 0.13}
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "said"),
+    [
+        ("share", {**SHARE, "green": 131}, "the share of green at 10 % is outside of its interval"),
+        ("share", {**SHARE, "green": 0, "total": 0, "low": 0, "high": 0}, "the share of green at 10 %"),
+        ("markers", {"acknowledged": 9, "missing": 1, "repeated": 0}, "1 acknowledged writes were found missing"),
+        ("markers", {"acknowledged": 9, "missing": [], "repeated": [7]}, "1 acknowledged writes were found doubled"),
+        ("rollback_started", {"trigger": "by hand"}, "the run went back to blue though no clause failed"),
+        (
+            "gate_decision",
+            {"percent": 10, "decision": "rollback", "gate": "latency_p99"},
+            "latency_p99 decided to go back at 10 %, and that was not done",
+        ),
+    ],
+)
+def test_what_the_traffic_showed_forbids_passing(event: str, data: dict[str, Any], said: str) -> None:
+    judged = full(("3.1a", "PASS")).add(event, "3.1a", **data).judge("3.1a")
+    assert (judged.outcome, judged.exit_code) == (Outcome.FAILED, 1)
+    assert judged.reasons[0].startswith(said)
+
+
+def test_a_share_at_the_very_end_of_its_interval_is_inside() -> None:
+    lines = full(("3.1a", "PASS")).add("share", "3.1a", percent=10, green=1, total=3, low=0.0, high=0.333333)
+    judged = lines.judge("3.1a")
+    assert judged.outcome is Outcome.PASSED
+    assert judged.traffic["shares"][0]["inside"]
+
+
+def test_the_way_back_is_told_with_its_times(tmp_path: Path) -> None:
+    lines = gate(gate(full(("1.1a", "PASS")), "PASS"), "FAIL")
+    lines.add("share", "3.1a", **SHARE)
+    lines.add("markers", run="r", acknowledged=4, missing=0, repeated=0)
+    lines.add("markers", run="r", acknowledged=9, missing=0, repeated=0)
+    first_bad = lines.entries[-1].time.isoformat().replace("+00:00", "Z")
+    lines.add(
+        "gate_decision",
+        "3.1a",
+        percent=10,
+        decision="rollback",
+        gate="error_ratio",
+        result="FAIL",
+        decided_after_s=1.0,
+        first_bad=first_bad,
+    )
+    lines.result("3.1a", "FAIL", reason="a gate does not hold")
+    lines.add("rollback_started", trigger="3.1a")
+    lines.add("rollback_finished", took_s=0.5, serves="blue")
+    probe = {"planned": 40, "answered": 39, "failed": 1, "p50_ms": 3.5, "p99_ms": "nan", "max_ms": None}
+    lines.add("load_finished", planned=1000, attempted=950, failed=0, by_colour={}, probe=probe)
+    document = lines.judge("1.1a", "3.1a").document(entries=9, journal_head=DIGEST)
+    verdict.write(document, tmp_path / "verdict.json")
+    traffic = document["traffic"]
+    back = traffic["rollback"]
+    assert (back["gate"], back["percent"], back["serves"]) == ("error_ratio", 10, "blue")
+    assert (back["bad_to_decision_s"], back["decision_to_blue_s"], back["bad_to_blue_s"]) == (1.0, 3.5, 4.5)
+    assert traffic["gates"][0] | {"clause": ""} == {
+        "name": "error_ratio",
+        "source": "prometheus",
+        "clause": "",
+        "percent": 10,
+        "worst": "FAIL",
+        "verdicts": 2,
+    }
+    assert traffic["markers"]["compared"] == 2
+    assert (traffic["markers"]["acknowledged"], traffic["markers"]["missing"]) == (9, 0)
+    assert traffic["load"] == {"planned": 1000, "attempted": 950, "failed": 0, "attempted_ratio": 0.95}
+    assert traffic["probe"] == {
+        "planned": 40,
+        "answered": 39,
+        "failed": 1,
+        "p50_ms": 3.5,
+        "p99_ms": None,
+        "max_ms": None,
+    }
+
+
+def test_a_journal_without_traffic_has_an_empty_section() -> None:
+    document = full(("1.1a", "PASS")).judge("1.1a").document()["traffic"]
+    assert (document["shares"], document["decisions"], document["rollback"]) == ([], [], None)
+    assert (document["markers"], document["probe"]) == (None, None)

@@ -2,8 +2,9 @@
 
 Pure and total: the same lines give the same verdict, and lines that end in the middle give one too, never a green one.
 Invariants: of several results of a clause the worst counts; PASSED needs every clause that the plan performs, at least
-one scenario, at least one request and at least one evidence item; exit code 0 goes with PASSED and with nothing else;
-exit code 2 says that nothing was done, so it is never given once an action was begun.
+one scenario, at least one request and at least one evidence item; a gate's verdict counts as a clause's does, whatever
+the clause said, and so do lost writes and a rollback; exit code 0 goes with PASSED and with nothing else; exit code 2
+says that nothing was done, so it is never given once an action was begun.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cutover import _documents
 from cutover.clock import parse_rfc3339, rfc3339
 from cutover.errors import CouldNotMeasure
 from cutover.model import ClauseRecord, Deviation, ExitCode, Outcome, Result, worst
+from cutover.runbook import proof
 from cutover.runbook.plan import NotRunKind
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ class Verdict:
     load: Mapping[str, Any] = field(default_factory=dict)
     evidence: Mapping[str, int] = field(default_factory=dict)
     rollback: Mapping[str, Any] = field(default_factory=dict)
+    traffic: Mapping[str, Any] = field(default_factory=dict)
+    """Shares, gates, decisions, markers, load and probe, by `cutover.runbook.proof`."""
     commands: int = 0
 
     def count(self, result: Result) -> int:
@@ -102,6 +106,7 @@ class Verdict:
             "load": dict(self.load),
             "evidence": dict(self.evidence),
             "rollback": dict(self.rollback),
+            "traffic": dict(self.traffic),
             "reasons": list(self.reasons),
             "started": rfc3339(self.started),
             "finished": rfc3339(self.finished),
@@ -150,6 +155,8 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         load=load,
         evidence=evidence,
         rollback=rollback,
+        gates=proof.bad_gates(entries),
+        against=proof.contradictions(entries, rolled_back=rollback["performed"] or interrupted is not None),
         scope=str(head.data.get("scope", "all")),
         max_failed=int(head.data.get("max_failed", 0)),
         interrupted=str(interrupted.data.get("signal", "")) if interrupted else "",
@@ -175,6 +182,7 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         load=load,
         evidence=evidence,
         rollback=rollback,
+        traffic=proof.document(entries),
         commands=sum(entry.event == "command" for entry in entries),
     )
 
@@ -261,6 +269,8 @@ def _decide(
     load: Mapping[str, Any],
     evidence: Mapping[str, int],
     rollback: Mapping[str, Any],
+    gates: Sequence[tuple[Result, str]],
+    against: Sequence[str],
     scope: str,
     max_failed: int,
     interrupted: str,
@@ -269,17 +279,21 @@ def _decide(
 ) -> tuple[Outcome, ExitCode, tuple[str, ...]]:
     """Return outcome, exit code and reasons, the decisive reason first.
 
+    gates: each gate's worst verdict that is no PASS; against: what else in the journal forbids passing.
     acted: whether an action was begun; wrong input is then no longer "nothing was done".
     """
     reasons = [f"{j.record.id} {j.record.result}: {j.record.reason}" for j in judged if j.record.result in _OUTCOME_OF]
+    measured, unsaid = _measured(judged, gates)
+    reasons[:0] = unsaid
     if rollback["performed"]:
         reasons.append(f"rolled back; served by {rollback['serves'] or 'nobody knows whom'}")
     if interrupted:
         reasons.append(f"interrupted by {interrupted}")
     if scope != "all":
         reasons.append(f"scope: {scope}")
-    contradictions = _contradictions(load=load, evidence=evidence, max_failed=max_failed)
-    measured = worst([Result.PASS, *(j.record.result for j in judged if j.record.result is not Result.NOT_RUN)])
+    contradictions = [*_contradictions(load=load, evidence=evidence, max_failed=max_failed), *against]
+    if rollback["performed"] and measured is Result.PASS and not (interrupted or fault):
+        contradictions.append("the run went back to blue though no clause failed")
     if measured is Result.FAIL or contradictions:
         codes = {j.exit_code for j in judged if j.record.result is Result.FAIL}
         refused = codes == {ExitCode.REFUSED} and not contradictions
@@ -299,6 +313,15 @@ def _decide(
     if empty:
         return Outcome.ERROR, ExitCode.COULD_NOT_MEASURE, (*empty, *reasons)
     return Outcome.PASSED, ExitCode.PASSED, tuple(reasons)
+
+
+def _measured(judged: Sequence[Judged], gates: Sequence[tuple[Result, str]]) -> tuple[Result, list[str]]:
+    """Return the worst of clauses and gates, and what gates say worse than every clause."""
+    told = worst([Result.PASS, *(j.record.result for j in judged if j.record.result is not Result.NOT_RUN)])
+    measured = worst([told, *(result for result, _ in gates)])
+    if measured is told:
+        return measured, []
+    return measured, [f"{sentence}, and no clause says so" for result, sentence in gates if result is measured]
 
 
 def _contradictions(*, load: Mapping[str, Any], evidence: Mapping[str, int], max_failed: int) -> list[str]:

@@ -1,0 +1,240 @@
+"""What the journal proves of the traffic: shares, gates, decisions, write markers, load and probe.
+
+Pure and total: lines of an older run, or of one that was cut short, give what they hold. Invariants: nothing is judged
+milder than a line says it; a verdict that is none of the known ones counts as ERROR.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from cutover.clock import parse_rfc3339, rfc3339
+from cutover.model import Result, worst
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from cutover.runbook.journal import Entry
+
+ADVANCE, ROLLBACK = "advance", "rollback"
+PROBE_KEYS = ("planned", "answered", "failed", "p50_ms", "p99_ms", "max_ms")
+_ROUNDED = 1e-6
+"""An interval's ends are written down as shares with six digits."""
+
+
+def document(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return verdict.json's `traffic`: what was measured of the cutover, by weight and as a whole."""
+    return {
+        "shares": [_share(entry) for entry in entries if entry.event == "share"],
+        "gates": _gates(entries),
+        "decisions": [_decision(entry) for entry in entries if entry.event == "gate_decision"],
+        "rollback": _rollback(entries),
+        "markers": _markers(entries),
+        "load": _load(entries),
+        "probe": _probe(entries),
+    }
+
+
+def contradictions(entries: Sequence[Entry], *, rolled_back: bool) -> list[str]:
+    """Return what speaks against passing, whatever the scenarios said."""
+    found = []
+    for entry in entries:
+        data = entry.data
+        if entry.event == "markers":
+            found += [
+                f"{number} acknowledged writes were found {words}"
+                for number, words in ((_size(data.get("missing")), "missing"), (_size(data.get("repeated")), "doubled"))
+                if number
+            ]
+        if rolled_back:
+            continue
+        if entry.event == "share" and not _share(entry)["inside"]:
+            found.append(f"the share of green at {data.get('percent')} % is outside of its interval")
+        if entry.event == "gate_decision" and data.get("decision") == ROLLBACK:
+            found.append(f"{data.get('gate')} decided to go back at {data.get('percent')} %, and that was not done")
+    return found
+
+
+def verdict_of(entry: Entry) -> Result:
+    """Return a gate line's verdict; no data, and a word that is no verdict, is ERROR."""
+    try:
+        result = Result(str(entry.data.get("result")))
+    except ValueError:
+        return Result.ERROR
+    return Result.ERROR if result is Result.NOT_RUN else result
+
+
+def bad_gates(entries: Iterable[Entry]) -> list[tuple[Result, str]]:
+    """Return each gate's worst verdict that is no PASS, with its sentence; the worst gate first."""
+    found: dict[str, tuple[Result, str]] = {}
+    for entry in entries:
+        if entry.event != "gate":
+            continue
+        result, data = verdict_of(entry), entry.data
+        name = str(data.get("name"))
+        if result is not Result.PASS and (name not in found or result.severity > found[name][0].severity):
+            at = f" at {data['percent']} %" if data.get("percent") is not None else ""
+            found[name] = (
+                result,
+                f"gate {name} {data.get('result')}{at}: {data.get('reason') or 'no reason is given'}",
+            )
+    return sorted(found.values(), key=lambda pair: -pair[0].severity)
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def _share(entry: Entry) -> dict[str, Any]:
+    data = entry.data
+    green, total = int(data.get("green") or 0), int(data.get("total") or 0)
+    low, high = float(data.get("low") or 0), float(data.get("high") or 0)
+    share = green / total if total else 0.0
+    return {
+        "time": rfc3339(entry.time),
+        "clause": entry.clause or "",
+        "percent": data.get("percent"),
+        "green": green,
+        "total": total,
+        "low": low,
+        "high": high,
+        "inside": total > 0 and low - _ROUNDED <= share <= high + _ROUNDED,
+    }
+
+
+def _gates(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return each gate at each weight: its worst verdict, and how many there were."""
+    groups: dict[tuple[str, str, Any], list[Entry]] = {}
+    for entry in entries:
+        if entry.event == "gate":
+            groups.setdefault((str(entry.data.get("name")), entry.clause or "", entry.data.get("percent")), []).append(
+                entry
+            )
+    return [
+        {
+            "name": name,
+            "source": str(found[-1].data.get("source") or ""),
+            "clause": clause,
+            "percent": percent,
+            "worst": worst(verdict_of(entry) for entry in found).value,
+            "verdicts": len(found),
+        }
+        for (name, clause, percent), found in groups.items()
+    ]
+
+
+def _decision(entry: Entry) -> dict[str, Any]:
+    data = entry.data
+    first_bad = moment(data.get("first_bad"))
+    return {
+        "time": rfc3339(entry.time),
+        "clause": entry.clause or "",
+        "percent": data.get("percent"),
+        "decision": str(data.get("decision") or ""),
+        "gate": str(data.get("gate") or ""),
+        "result": str(data.get("result") or ""),
+        "decided_after_s": _number(data.get("decided_after_s")),
+        "first_bad": rfc3339(first_bad) if first_bad else None,
+    }
+
+
+def _rollback(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return how long the way from the first bad sample to blue took; None when no gate decided to go back."""
+    decided = next((e for e in reversed(entries) if e.event == "gate_decision" and _goes_back(e)), None)
+    if decided is None:
+        return None
+    began = next((e for e in entries if e.event == "rollback_started" and e.seq > decided.seq), None)
+    ended = next((e for e in entries if e.event == "rollback_finished" and e.seq > decided.seq), None)
+    blue = None
+    took_s = _number(ended.data.get("took_s")) if ended is not None else None
+    if began is not None and took_s is not None:
+        blue = began.time + timedelta(seconds=took_s)
+    first_bad = moment(decided.data.get("first_bad"))
+    return {
+        "gate": str(decided.data.get("gate") or ""),
+        "percent": decided.data.get("percent"),
+        "first_bad": rfc3339(first_bad) if first_bad else None,
+        "decided": rfc3339(decided.time),
+        "blue": rfc3339(blue) if blue else None,
+        "serves": str(ended.data.get("serves") or "") if ended is not None else "",
+        "bad_to_decision_s": _between_s(first_bad, decided.time),
+        "decision_to_blue_s": _between_s(decided.time, blue),
+        "bad_to_blue_s": _between_s(first_bad, blue),
+    }
+
+
+def _goes_back(entry: Entry) -> bool:
+    return entry.data.get("decision") == ROLLBACK
+
+
+def _between_s(start: datetime | None, end: datetime | None) -> float | None:
+    return round(max(0.0, (end - start).total_seconds()), 3) if start is not None and end is not None else None
+
+
+def _markers(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return every comparison of the acknowledged writes with the table; None when there was none."""
+    compared = [
+        {
+            "time": rfc3339(entry.time),
+            "acknowledged": int(entry.data.get("acknowledged") or 0),
+            "missing": _size(entry.data.get("missing")),
+            "repeated": _size(entry.data.get("repeated")),
+        }
+        for entry in entries
+        if entry.event == "markers"
+    ]
+    if not compared:
+        return None
+    return {
+        "compared": len(compared),
+        "acknowledged": max(one["acknowledged"] for one in compared),
+        "missing": max(one["missing"] for one in compared),
+        "repeated": max(one["repeated"] for one in compared),
+        "first": compared[0]["time"],
+        "last": compared[-1]["time"],
+    }
+
+
+def _number(value: object) -> float | None:
+    """Return a number that is none below zero; None for anything else, as "nan"."""
+    return value if isinstance(value, int | float) and value >= 0 else None
+
+
+def _size(value: object) -> int:
+    """Return a number, or how many there are of a list."""
+    if isinstance(value, list | tuple):
+        return len(value)
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _load(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    data = _last(entries, "load_finished") or _last(entries, "load")
+    if not data:
+        return None
+    attempted, planned = int(data.get("attempted") or 0), data.get("planned")
+    return {
+        "planned": round(float(planned)) if planned is not None else None,
+        "attempted": attempted,
+        "failed": int(data.get("failed") or 0),
+        "attempted_ratio": round(attempted / float(planned), 4) if planned else None,
+    }
+
+
+def _probe(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    found = _last(entries, "load_finished").get("probe") or _last(entries, "load").get("probe")
+    if not isinstance(found, dict):
+        return None
+    return {key: _number(found.get(key)) for key in PROBE_KEYS}
+
+
+def _last(entries: Sequence[Entry], event: str) -> Mapping[str, Any]:
+    return next((entry.data for entry in reversed(entries) if entry.event == event), {})
+
+
+def moment(value: object) -> datetime | None:
+    """Return an RFC 3339 time of a line's data; None for anything else."""
+    try:
+        return parse_rfc3339(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
