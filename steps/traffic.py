@@ -76,14 +76,14 @@ def served_by_green(site: Site, upgrade: Upgrade) -> None:
     traffic.require_served_by(site, upgrade.roles.green)
 
 
-@then("no canary is left beside the public route")
-def no_canary(site: Site, upgrade: Upgrade) -> None:
+@then("one colour alone stands behind the public route")
+def not_split(site: Site) -> None:
     expect(
-        not site.routing.canary_exists(),
-        "a canary is left beside the public route",
-        seen=f"Ingress {upgrade.target.routing.canary} exists in {upgrade.target.routing.namespace}",
-        do="delete it: it may send requests to the other colour",
-        code="canary-left",
+        not site.routing.is_split(),
+        "the other colour still stands behind the public route",
+        seen=site.routing.split_by(),
+        do="take it away: it may send requests to the other colour",
+        code="route-split",
     )
 
 

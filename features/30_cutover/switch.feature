@@ -14,4 +14,4 @@ Feature: The public route names green
     And no request has failed
     And every acknowledged write is there exactly once
     And every gate of the policy passes at 100 percent
-    And no canary is left beside the public route
+    And one colour alone stands behind the public route

@@ -6,5 +6,5 @@ Feature: Immediate rollback
   Scenario: Every request goes back to blue
     When the traffic is restored to blue
     Then every sampled request is served by blue within the policy's bound
-    And no canary is left beside the public route
+    And one colour alone stands behind the public route
     And the public route names blue

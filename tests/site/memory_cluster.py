@@ -33,6 +33,9 @@ class MemoryCluster:
         metadata = manifest["metadata"]
         self.objects[manifest["kind"], metadata["namespace"], metadata["name"]] = self._stamp(copy.deepcopy(manifest))
 
+    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        return copy.deepcopy(self.objects.get((kind, namespace, name)))
+
     def ingress(self, namespace: str, name: str) -> Manifest | None:
         return copy.deepcopy(self.objects.get(("Ingress", namespace, name)))
 

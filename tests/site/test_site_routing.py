@@ -11,7 +11,8 @@ import pytest
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, WrongInput
 from cutover.model import Environment, Roles
 from cutover.runbook.journal import Journal
-from cutover.site.routing import NginxRouting, bridge_manifest, canary_manifest, weight_patch
+from cutover.site.routing import NginxRouting
+from cutover.site.routing.nginx import bridge_manifest, canary_manifest, weight_patch
 from cutover.target import Routing
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -148,7 +149,7 @@ def test_promotion_points_the_route_at_green_and_removes_the_canary(
     routing.shift(100)
     routing.promote()
     assert routing.primary_backend() == "to-green" == routing.service_beside_route(GREEN)
-    assert not routing.canary_exists()
+    assert not routing.is_split()
     assert cluster.patches[-1][2][0]["op"] == "test"
 
 
@@ -180,7 +181,7 @@ def test_restore_undoes_every_move(
     for _ in range(times):
         routing.restore()
     assert routing.primary_backend() == "stellaops-blue"
-    assert not routing.canary_exists()
+    assert not routing.is_split()
 
 
 @pytest.mark.parametrize("move", [_shift, _promote])
@@ -204,7 +205,7 @@ def test_nothing_is_named_that_cannot_serve(
         move(routing)
     assert caught.value.code == code
     assert routing.primary_backend() == "stellaops-blue"
-    assert not routing.canary_exists()
+    assert not routing.is_split()
 
 
 def test_somebody_elses_change_refuses_a_weight(routing: NginxRouting, cluster: MemoryCluster) -> None:
@@ -217,12 +218,111 @@ def test_somebody_elses_change_refuses_a_weight(routing: NginxRouting, cluster: 
     assert routing.weight() == 90
 
 
+def _status(cluster: MemoryCluster) -> None:
+    changed = cluster.ingress("prod", "canary")
+    assert changed is not None
+    cluster.put({**changed, "status": {"loadBalancer": {}}})
+
+
+def test_a_status_in_between_is_nobodys_change(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    routing.shift(10)
+    cluster.before_patch = lambda: _status(cluster)
+    routing.shift(25)
+    assert routing.weight() == 25
+
+
+def perform(routing: NginxRouting, moves: str) -> None:
+    """Do what the words say in turn: a weight, `promote`, `restore`."""
+    for move in moves.split():
+        if move.isdigit():
+            routing.shift(int(move))
+        else:
+            getattr(routing, move)()
+
+
+@pytest.mark.parametrize(
+    "moves", ["", "50", "10 25", "10 0", "promote", "100 promote", "10 restore", "promote restore", "restore 10"]
+)
+def test_our_own_moves_are_no_drift(
+    routing: NginxRouting, cluster: MemoryCluster, journal: Journal, moves: str
+) -> None:
+    perform(routing, moves)
+    assert routing.drift() == ()
+    again: Any = cluster
+    public: Any = None
+    next_process = NginxRouting(
+        SETTINGS, cluster=again, public=public, roles=Roles(blue=BLUE, green=GREEN), journal=journal
+    )
+    assert next_process.drift() == ()
+
+
+DRIFTS: list[tuple[str, str, str, Callable[[MemoryCluster], object]]] = [
+    ("10", "route-changed", "canary-weight is '90', was set to '10'", lambda c: c.put(_edited(c, WEIGHT, "90"))),
+    (
+        "10",
+        "route-changed",
+        "canary-by-header is 'X-Go', was set to absent",
+        lambda c: c.put(_edited(c, "nginx.ingress.kubernetes.io/canary-by-header", "X-Go")),
+    ),
+    ("10", "route-changed", "spec.ingressClassName is 'other'", lambda c: c.put(_canary_of(c, cls="other"))),
+    ("10", "route-changed", "rules.0.http.paths.0.path is '/api'", lambda c: c.put(_canary_of(c, path="/api"))),
+    ("10", "route-removed", "canary", lambda c: c.delete("Ingress", "prod", "canary")),
+    ("10", "route-changed", "name is 'elsewhere'", lambda c: c.put(ingress(backend="elsewhere"))),
+    ("10", "route-removed", "main", lambda c: c.delete("Ingress", "prod", "main")),
+    ("10", "route-recreated", "main", lambda c: c.put(_with_uid(ingress()))),
+    ("10", "route-changed", "spec.externalName", lambda c: c.put(service("to-green", "prod", externalName="x.y"))),
+    ("promote", "route-appeared", "canary", lambda c: c.put(canary())),
+    ("promote", "route-changed", "was set to 'to-green'", lambda c: c.put(ingress())),
+]
+
+
+def _edited(cluster: MemoryCluster, key: str, value: str) -> Any:  # noqa: ANN401
+    return _canary_of(cluster, annotations={**annotations(cluster), key: value})
+
+
+def _canary_of(cluster: MemoryCluster, **changes: Any) -> Any:  # noqa: ANN401
+    """Return the canary as it is, with changes."""
+    return canary(**{"annotations": annotations(cluster), **changes})
+
+
+def _with_uid(manifest: Any) -> Any:  # noqa: ANN401
+    manifest["metadata"]["uid"] = "another"
+    return manifest
+
+
+@pytest.mark.parametrize(("moves", "code", "said", "change"), DRIFTS)
+def test_drift_names_what_somebody_else_changed(
+    *,
+    routing: NginxRouting,
+    cluster: MemoryCluster,
+    moves: str,
+    code: str,
+    said: str,
+    change: Callable[[MemoryCluster], object],
+) -> None:
+    perform(routing, moves)
+    change(cluster)
+    findings = routing.drift()
+    assert [finding.code for finding in findings] == [code]
+    assert said in findings[0].message
+    with pytest.raises(Refused) as caught:
+        routing.shift(25)
+    assert caught.value.code == "changed-by-someone-else"
+
+
+def test_what_no_controller_reads_is_no_drift(routing: NginxRouting, cluster: MemoryCluster) -> None:
+    routing.shift(10)
+    cluster.put(_edited(cluster, "example.com/seen", "yes"))
+    _status(cluster)
+    assert routing.drift() == ()
+
+
 def test_somebody_elses_change_does_not_stop_a_restore(routing: NginxRouting, cluster: MemoryCluster) -> None:
     routing.shift(10)
     other = ingress("canary", backend="to-green", annotations={CANARY: "true", WEIGHT: "90"})
     cluster.before_patch = lambda: cluster.put(other)
     routing.restore()
-    assert not routing.canary_exists()
+    assert not routing.is_split()
 
 
 def test_a_weight_that_does_not_stay_is_found(
@@ -251,7 +351,7 @@ def test_no_such_weight(routing: NginxRouting, percent: int) -> None:
 
 def test_weight_zero_makes_no_canary(routing: NginxRouting) -> None:
     routing.shift(0)
-    assert not routing.canary_exists()
+    assert not routing.is_split()
 
 
 def test_a_foreign_service_is_not_taken_for_the_bridge(routing: NginxRouting, cluster: MemoryCluster) -> None:
@@ -271,15 +371,6 @@ def test_roles_swapped_need_no_bridge(routing: NginxRouting, cluster: MemoryClus
     assert routing.primary_backend() == "stellaops-blue"
     routing.restore()
     assert routing.primary_backend() == "to-green"
-
-
-def test_cleanup_keeps_a_bridge_in_use(routing: NginxRouting, cluster: MemoryCluster) -> None:
-    routing.promote()
-    routing.cleanup(keep_bridge=False)
-    assert cluster.service("prod", "to-green") is not None
-    routing.restore()
-    routing.cleanup(keep_bridge=False)
-    assert cluster.service("prod", "to-green") is None
 
 
 def test_a_canary_without_annotations_gets_both() -> None:

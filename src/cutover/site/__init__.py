@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cutover.site.operator import Operator
     from cutover.site.prometheus import Prometheus
     from cutover.site.public import PublicHost
-    from cutover.site.routing import NginxRouting
+    from cutover.site.routing import SiteRouting
     from cutover.site.stella import Stella
     from cutover.site.store import Store
     from cutover.target import Target
@@ -168,7 +168,7 @@ class Site:
         return PublicHost(settings.url, colour_header=settings.colour_header, pod_header=settings.pod_header)
 
     @functools.cached_property
-    def routing(self) -> NginxRouting:
+    def routing(self) -> SiteRouting:
         """The routes; until `assign_roles`, blue and green are the colours of those names."""
         from cutover.site.routing import NginxRouting  # noqa: PLC0415
 

@@ -13,24 +13,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, WrongInput
-from cutover.runbook.ports import RouteFinding, Served
 from cutover.site.cluster import guarded, pointer
-from cutover.site.route_lint import CANARY, WEIGHT, Topology, backend_of, check
+from cutover.site.routing.interface import MANAGED_BY, SERVICE_PORT, SiteRouting
+from cutover.site.routing.nginx_lint import CANARY, WEIGHT, Topology, backend_of, check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from cutover.model import Environment, Roles
     from cutover.runbook.journal import Journal
+    from cutover.runbook.ports import RouteFinding
     from cutover.site.cluster import Cluster, Manifest
     from cutover.site.public import PublicHost
     from cutover.target import Routing as RoutingTarget
 
-__all__ = ["NginxRouting", "RouteFinding", "Served"]
-
-_MANAGED_BY = {"app.kubernetes.io/managed-by": "cutover"}
-_SERVICE_PORT = 80
-_RESTORE_ATTEMPTS = 5
+_INGRESS = "Ingress"
+_SERVICE = "Service"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +42,10 @@ class _Route:
     """The Service that it names now."""
 
 
-class NginxRouting:
+class NginxRouting(SiteRouting):
     """Canary annotations of the nginx Ingress controller and of those that honour them."""
+
+    way = "put a bridge Service, and the canary, beside the public route"
 
     def __init__(
         self,
@@ -56,28 +56,17 @@ class NginxRouting:
         roles: Roles,
         journal: Journal | None = None,
     ) -> None:
-        """Take the names of the target. roles: who is blue and who is green, until `assign_roles` says otherwise."""
+        """Take the names of the target; the rest as `SiteRouting`."""
         if settings.kind != "nginx":
             raise WrongInput(
                 f"routing of kind {settings.kind!r} is not known",
                 code="routing-kind",
                 do='set kind = "nginx" in [routing] of the target',
             )
+        super().__init__(cluster=cluster, public=public, roles=roles, journal=journal)
         self._settings = settings
-        self._cluster = cluster
-        self._public = public
-        self._roles = roles
-        self._journal = journal
-
-    def assign_roles(self, roles: Roles) -> None:
-        """Set who is blue (serves now) and who is green (where the upgrade goes)."""
-        self._roles = roles
 
     # -- reading ---------------------------------------------------------------------------------------------------
-
-    def who_serves(self, requests: int) -> Served:
-        """Send requests to the public host, each on a connection of its own, and count who answered."""
-        return self._public.who_serves(requests)
 
     def primary_backend(self) -> str:
         """Return the name of the Service that the public route names."""
@@ -89,9 +78,10 @@ class NginxRouting:
             return environment.service
         return self._settings.bridge
 
-    def canary_exists(self) -> bool:
-        """Whether the canary is there."""
-        return self._canary() is not None
+    def split_by(self) -> str:
+        """Name the canary, where there is one."""
+        settings = self._settings
+        return f"Ingress {settings.canary} in namespace {settings.namespace}" if self._canary() is not None else ""
 
     def weight(self) -> int:
         """Return the canary's weight in percent; 0 when there is none.
@@ -143,23 +133,6 @@ class NginxRouting:
             )
         )
 
-    def _require_ready(self, environment: Environment) -> None:
-        """Refuse to name a colour whose Service does not exist or has nobody ready behind it (F.3)."""
-        service = self._cluster.service(environment.namespace, environment.service)
-        ready = self._cluster.ready_endpoints(environment.namespace, environment.service) if service else 0
-        if ready:
-            return
-        what = "has no ready endpoints" if service else "does not exist"
-        raise Refused(
-            f"{environment.name} cannot take the traffic: Service {environment.service} {what}"
-            f" in namespace {environment.namespace}",
-            code="service-without-endpoints" if service else "service-absent",
-            seen=f"{ready} ready endpoints; every request there would get 503",
-            guide="3.2, deviation F.3",
-            do="verify the selector labels of the Service and the readiness of its pods",
-            state="nothing was changed",
-        )
-
     # -- changing --------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -173,13 +146,14 @@ class NginxRouting:
         wanted = bridge_manifest(settings.bridge, green)
         found = self._cluster.service(settings.namespace, settings.bridge)
         if found is None:
-            self._cluster.create(settings.namespace, wanted)
+            self._last_set.set(self._bridge, self._cluster.create(settings.namespace, wanted))
             return
         if found["spec"].get("externalName") == wanted["spec"]["externalName"]:
+            self._last_set.adopt(self._bridge, found)
             return
-        if (found["metadata"].get("labels") or {}).items() >= _MANAGED_BY.items():
+        if (found["metadata"].get("labels") or {}).items() >= MANAGED_BY.items():
             operation = {"op": "replace", "path": "/spec/externalName", "value": wanted["spec"]["externalName"]}
-            self._cluster.patch("Service", settings.namespace, settings.bridge, guarded(found, operation))
+            self._last_set.set(self._bridge, self._write(_SERVICE, found, lambda read: guarded(read, operation)))
             return
         raise Refused(
             f"a Service {settings.bridge} already exists in namespace {settings.namespace} and is not the bridge",
@@ -189,29 +163,35 @@ class NginxRouting:
             do="name another bridge in [routing] of the target",
         )
 
+    @property
+    def _bridge(self) -> tuple[str, str, str]:
+        return _SERVICE, self._settings.namespace, self._settings.bridge
+
+    @property
+    def _primary(self) -> tuple[str, str, str]:
+        return _INGRESS, self._settings.namespace, self._settings.primary
+
     def shift(self, percent: int) -> None:
         """Set the canary's weight, making the canary first where there is none, and read it back (3.1).
 
-        Raises: Refused when green's Service has nobody ready, or somebody else changed the canary; ClauseFailed
+        Raises: Refused when green's Service has nobody ready, or somebody else changed the routes; ClauseFailed
         `weight-not-kept` when another weight is read back.
         """
-        if not 0 <= percent <= 100:
-            raise WrongInput(f"{percent} is not a weight", code="weight-invalid", do="give a percentage from 0 to 100")
+        self._require_percentage(percent)
+        self._require_unchanged()
         if percent:
             self._require_ready(self._roles.green)
             self.prepare()
         canary = self._canary()
+        if canary is None and percent == 0:
+            return
+        route = self._route()
         if canary is None:
-            if percent == 0:
-                return
-            route = self._route()
             service = self.service_beside_route(self._roles.green)
             manifest = canary_manifest(self._settings.canary, route.manifest, self._settings.host, service, percent)
-            self._cluster.create(self._settings.namespace, manifest)
+            written = self._cluster.create(self._settings.namespace, manifest)
         else:
-            self._cluster.patch(
-                "Ingress", self._settings.namespace, self._settings.canary, weight_patch(canary, percent)
-            )
+            written = self._write(_INGRESS, canary, lambda read: weight_patch(read, percent))
         found = self.weight()
         if found != percent:
             raise ClauseFailed(
@@ -220,19 +200,22 @@ class NginxRouting:
                 seen=f"read back {found}",
                 do="look for a reconciler (Argo CD, Flux) that reverts the Ingress, and pause it",
             )
-        self._write_weight(percent, self._roles.green)
+        self._last_set.adopt(self._primary, route.manifest)
+        self._last_set.set(self._canary_place, written)
+        self._keep(percent, self._roles.green)
 
     def promote(self) -> None:
         """Patch the public route to green's Service, then remove the canary (3.2, F.7).
 
-        Raises: Refused when green's Service has nobody ready, or somebody else changed the route.
+        Raises: Refused when green's Service has nobody ready, or somebody else changed the routes.
         """
         green = self._roles.green
+        self._require_unchanged()
         self._require_ready(green)
         self.prepare()
         self._point_route_at(self.service_beside_route(green))
-        self._write_weight(100, green)
-        self._cluster.delete("Ingress", self._settings.namespace, self._settings.canary)
+        self._remove_canary()
+        self._keep(100, green)
 
     def restore(self) -> None:
         """Send every request to blue: the canary to 0 and away, the public route to blue's Service (R.1, F.4).
@@ -241,21 +224,28 @@ class NginxRouting:
         """
         self._insist(self._silence_canary)
         self._insist(lambda: self._point_route_at(self.service_beside_route(self._roles.blue)))
-        self._cluster.delete("Ingress", self._settings.namespace, self._settings.canary)
-        self._write_weight(0, self._roles.green)
+        self._remove_canary()
+        self._keep(0, self._roles.green)
 
     def _silence_canary(self) -> None:
         canary = self._canary()
         if canary is not None and (canary["metadata"].get("annotations") or {}).get(WEIGHT) != "0":
-            self._cluster.patch("Ingress", self._settings.namespace, self._settings.canary, weight_patch(canary, 0))
+            self._write(_INGRESS, canary, lambda read: weight_patch(read, 0))
+
+    def _remove_canary(self) -> None:
+        self._cluster.delete(*self._canary_place)
+        self._last_set.set(self._canary_place, None)
+
+    @property
+    def _canary_place(self) -> tuple[str, str, str]:
+        return _INGRESS, self._settings.namespace, self._settings.canary
 
     def _point_route_at(self, service: str) -> None:
         route = self._route()
+        written = route.manifest
         if route.backend != service:
             operation = {"op": "replace", "path": route.pointer, "value": service}
-            self._cluster.patch(
-                "Ingress", self._settings.namespace, self._settings.primary, guarded(route.manifest, operation)
-            )
+            written = self._write(_INGRESS, route.manifest, lambda read: guarded(read, operation))
             found = self._route().backend
             if found != service:
                 raise ClauseFailed(
@@ -264,27 +254,7 @@ class NginxRouting:
                     seen=f"read back {found}",
                     do="look for a reconciler (Argo CD, Flux) that reverts the Ingress, and pause it",
                 )
-
-    @staticmethod
-    def _insist(change: Callable[[], None]) -> None:
-        for attempt in range(_RESTORE_ATTEMPTS):
-            try:
-                change()
-            except Refused as error:
-                if error.code != "changed-by-someone-else" or attempt + 1 == _RESTORE_ATTEMPTS:
-                    raise
-            else:
-                return
-
-    def _write_weight(self, percent: int, environment: Environment) -> None:
-        if self._journal is not None:
-            self._journal.write("weight", percent=percent, target=environment.name)
-
-    def cleanup(self, *, keep_bridge: bool) -> None:
-        """Remove the canary, and the bridge unless the public route names it."""
-        self._cluster.delete("Ingress", self._settings.namespace, self._settings.canary)
-        if not keep_bridge and self.primary_backend() != self._settings.bridge:
-            self._cluster.delete("Service", self._settings.namespace, self._settings.bridge)
+        self._last_set.set(self._primary, written)
 
 
 def bridge_manifest(name: str, environment: Environment) -> dict[str, Any]:
@@ -292,11 +262,11 @@ def bridge_manifest(name: str, environment: Environment) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "labels": dict(_MANAGED_BY)},
+        "metadata": {"name": name, "labels": {**MANAGED_BY}},
         "spec": {
             "type": "ExternalName",
             "externalName": f"{environment.service}.{environment.namespace}.svc.cluster.local",
-            "ports": [{"name": "http", "port": _SERVICE_PORT}],
+            "ports": [{"name": "http", "port": SERVICE_PORT}],
         },
     }
 
@@ -310,7 +280,7 @@ def canary_manifest(name: str, primary: Mapping[str, Any], host: str, service: s
     rule = primary["spec"]["rules"][rule_index]
     path = rule["http"]["paths"][path_index]
     same = {key: path[key] for key in ("path", "pathType") if key in path}
-    port = path["backend"]["service"].get("port") or {"number": _SERVICE_PORT}
+    port = path["backend"]["service"].get("port") or {"number": SERVICE_PORT}
     spec: dict[str, Any] = {
         "rules": [
             {
@@ -328,7 +298,7 @@ def canary_manifest(name: str, primary: Mapping[str, Any], host: str, service: s
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": {"name": name, "labels": dict(_MANAGED_BY), "annotations": annotations},
+        "metadata": {"name": name, "labels": {**MANAGED_BY}, "annotations": annotations},
         "spec": spec,
     }
 
