@@ -27,13 +27,21 @@ def faults(*, as_json: bool, strategy: str) -> None:
         if fault.kind and fault.name != listed.ALTERED:
             _show_kind(fault)
             continue
-        say(fault.name)
+        say(fault.usage)
         for line in textwrap.wrap(fault.title, 100):
             say(f"    {line}")
+        if fault.parameter is not None:
+            bounds = f"{fault.parameter.least:g} to {fault.parameter.most:g}"
+            say(f"    {fault.parameter.name}: {bounds}, {fault.parameter.default:g} unless given")
         say(
             f"    strikes {_when(fault)}; fails {fault.clause} (phase {fault.phase}), exit code {fault.exit_code}; "
             f"afterwards {fault.serves} serves"
         )
+        if fault.gates:
+            say(f"    the gate that must not pass: {fault.gates[0]}")
+        if fault.policy:
+            said = ", ".join(f"{name} = {value}" for name, value in fault.policy.items())
+            say(f"    with a policy of its own: {said}")
         if fault.name == listed.ALTERED:
             say(f"    the same as {listed.ALTERED}:{fault.kind}; every way to alter evidence is a fault of its own,")
             say("    and the record names the guarantee, the code and the item:")
@@ -48,4 +56,7 @@ def _show_kind(fault: listed.Fault) -> None:
 
 
 def _when(fault: listed.Fault) -> str:
-    return "before the run begins" if fault.strikes_at == listed.START else f"as {fault.strikes_at} begins"
+    if fault.strikes_at == listed.START:
+        return "before the run begins"
+    begins = fault.strikes_on == listed.CLAUSE_STARTED
+    return f"as {fault.strikes_at} begins" if begins else f"at the {fault.strikes_on} of {fault.strikes_at}"

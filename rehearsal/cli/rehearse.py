@@ -15,7 +15,7 @@ import click
 
 from rehearsal.cli.common import items_option, object_bytes_option, say, shows_faults
 from rehearsal.environment import faults as listed
-from rehearsal.environment import layout, lifecycle, sandbox
+from rehearsal.environment import layout, lifecycle, overrides, sandbox
 from rehearsal.environment.errors import PartFailed
 
 if TYPE_CHECKING:
@@ -29,11 +29,22 @@ _BY_SIGNAL = 128
 _INTERRUPTED = _BY_SIGNAL + signal.SIGINT
 
 
+def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    return [fault.name for fault in listed.load() if fault.name.startswith(begun)]
+
+
 @click.command()
 @click.option(
     "--strategy", type=click.Choice(["gradual", "instant"]), help="How traffic moves; the policy says gradual."
 )
-@click.option("--fault", "names", multiple=True, metavar="NAME", help="Inject a fault; may be given several times.")
+@click.option(
+    "--fault",
+    "names",
+    multiple=True,
+    metavar="NAME[:NUMBER]",
+    shell_complete=_fault_names,
+    help="Inject a fault (./cutover faults lists them); may be given several times.",
+)
 @click.option(
     "--record",
     type=click.Path(file_okay=False, path_type=Path),
@@ -106,7 +117,10 @@ def _explain(
     say(f"2  inside it: {shlex.join(run)}")
     for fault in armed:
         say(f"   fault {fault.name} at {fault.strikes_at}: {fault.title}")
-        say(f"   expected: {fault.clause} fails, exit code {fault.exit_code}, {fault.serves} serves")
+        said = f", gate {fault.gates[0]}" if fault.gates else ""
+        say(f"   expected: {fault.clause} fails{said}, exit code {fault.exit_code}, {fault.serves} serves")
+        for name, value in fault.policy.items():
+            say(f"   policy for it: {name} = {value}")
     say(f"3  environment {'kept' if keep else 'removed'}; exit code of the run")
 
 
@@ -122,6 +136,8 @@ def _perform(
 ) -> int:
     record.mkdir(parents=True, exist_ok=True)
     if armed:
+        for fault in armed:
+            overrides.write(place.root / "policy.toml", fault.policy)
         _arm(place, armed, record, strategy)
     code = _attend(*sandbox.spawn(place, run, new_group=True))
     if code > _BY_SIGNAL:

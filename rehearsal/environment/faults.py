@@ -1,17 +1,19 @@
 """The faults that can be injected, read from `contract/faults.toml`: plain data.
 
 `evidence-altered` has a table of its own in that file, one entry for each way to alter evidence: the fault
-`evidence-altered:KIND` is made from it, and the fault without a kind is one of them.
+`evidence-altered:KIND` is made from it, and the fault without a kind is one of them. Some faults take a number,
+`green-errors:5`; without one it is the list's own.
 
-Invariants: names are unique; no fault expects exit code 0; a fault strikes at the start or at a clause; an alteration
-names at least one finding, the first of which a run must name.
+Invariants: names are unique; no fault expects exit code 0; a fault strikes at the start or at an event of a clause; an
+alteration names at least one finding, the first of which a run must name; a fault that is there for a gate names it.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -24,10 +26,14 @@ if TYPE_CHECKING:
 
 FILE = layout.PROJECT / "contract" / "faults.toml"
 START = "start"
+CLAUSE_STARTED = "clause_started"
 INSTANT = "instant"
 ALTERED = "evidence-altered"
 OWN = "{own}"
 """In a finding: the guarantee of the altered item's own kind."""
+PASS, NOT_RUN = "PASS", "NOT_RUN"
+_AFTER_TRAFFIC = {"3", "4"}
+_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 MUST_LEAD_TO = "must lead to"
 """In the injector's log, between a fault's name and each finding that it must lead to."""
 GUARANTEE_OF_KIND = {"oci-manifest": "E.1", "bundle": "E.1", "sbom": "E.2", "attestation": "E.4"}
@@ -80,6 +86,24 @@ class Alteration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """The number that a fault may be given after a colon."""
+
+    name: str
+    """As the list shows it: `PERCENT`."""
+    default: float
+    least: float
+    most: float
+
+    def read(self, text: str) -> float | None:
+        """Return the number that `text` is, None when it is none or out of bounds."""
+        if not _NUMBER.fullmatch(text):
+            return None
+        value = float(text)
+        return value if self.least <= value <= self.most else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One fault, and how a run under it ends with one strategy."""
 
@@ -96,6 +120,19 @@ class Fault:
     exit_code: int
     serves: str
     """`blue` or `nobody`."""
+    strikes_on: str = CLAUSE_STARTED
+    """The journal's event of that clause at which it strikes; `weight` is written once a weight is set."""
+    rollback: str = NOT_RUN
+    """What R.1, the way back to blue, comes to."""
+    gates: tuple[str, ...] = ()
+    """Gates that it is there for: the first must not pass in a run with it, the others watch the same."""
+    also: tuple[str, ...] = ()
+    """Gates that may fire with those, because the fault physically reaches what they watch."""
+    policy: Mapping[str, object] = field(default_factory=dict)
+    """What the run's policy says otherwise than the site's own, by dotted name, so that one gate can be seen alone."""
+    parameter: Parameter | None = None
+    value: float = 0.0
+    """Of the parameter."""
     kind: str = ""
     """Of the alteration of evidence, where it is one."""
     layer: str = ""
@@ -104,6 +141,16 @@ class Fault:
     code: str = ""
     item: str = ""
     """What the finding names, in the list's own words: an item's id in braces, or a name such as a checkpoint."""
+
+    @property
+    def base(self) -> str:
+        """The name without the number; an alteration's kind is part of its name."""
+        return self.name.partition(":")[0] if self.parameter is not None else self.name
+
+    @property
+    def usage(self) -> str:
+        """The name as the list shows it."""
+        return f"{self.name}[:{self.parameter.name}]" if self.parameter is not None else self.name
 
 
 @cache
@@ -154,7 +201,11 @@ def load(strategy: str = "gradual") -> tuple[Fault, ...]:
 def _fault(entry: Mapping[str, Any], strategy: str) -> Fault:
     merged = {**entry, **(entry.get(INSTANT, {}) if strategy == INSTANT else {})}
     merged.pop(INSTANT, None)
-    return Fault(**{**merged, "cause": tuple(merged["cause"]), "remedy": tuple(merged["remedy"])})
+    if "parameter" in merged:
+        parameter = Parameter(**merged["parameter"])
+        merged |= {"parameter": parameter, "value": parameter.default}
+    lists = {key: tuple(merged[key]) for key in ("cause", "remedy", "gates", "also") if key in merged}
+    return Fault(**{"rollback": PASS if merged["phase"] in _AFTER_TRAFFIC else NOT_RUN, **merged, **lists})
 
 
 def _altered(fault: Fault, one: Alteration, name: str) -> Fault:
@@ -169,6 +220,7 @@ def _altered(fault: Fault, one: Alteration, name: str) -> Fault:
         phase=fault.phase,
         clause=fault.clause,
         cause=(*fault.cause, *titled, first.code),
+        rollback=fault.rollback,
         remedy=fault.remedy if one.balance in {"changed", "missing"} else (),
         exit_code=fault.exit_code,
         serves=fault.serves,
@@ -195,22 +247,37 @@ def matching(patterns: Iterable[str], strategy: str = "gradual") -> tuple[Fault,
 def named(names: Iterable[str], strategy: str = "gradual") -> tuple[Fault, ...]:
     """Return the faults called `names`, each once.
 
-    Raises: EnvironmentFault (exit 2) with the list for a name that is none.
+    Raises: EnvironmentFault (exit 2) with the list for a name that is none, or a number that a fault does not take.
     """
     known = {fault.name: fault for fault in load(strategy)}
-    for name in names:
-        if name in known:
-            continue
-        if name.startswith(f"{ALTERED}:"):
-            raise EnvironmentFault(
-                f"evidence can be altered in many ways, and {name.partition(':')[2]!r} is none of them",
-                do=f"name one of these kinds: {', '.join(alterations())} (./cutover faults tells what each does)",
-                exit_code=2,
-            )
-        plain = [fault.name for fault in known.values() if not fault.name.startswith(f"{ALTERED}:")]
+    return tuple(known.get(name) or _with_number(name, known) for name in dict.fromkeys(names))
+
+
+def _with_number(name: str, known: Mapping[str, Fault]) -> Fault:
+    """Return a fault with the number behind its colon. Raises: EnvironmentFault (exit 2)."""
+    base, _, text = name.partition(":")
+    if base == ALTERED:
         raise EnvironmentFault(
-            f"there is no fault called {name!r}",
+            f"evidence can be altered in many ways, and {text!r} is none of them",
+            do=f"name one of these kinds: {', '.join(alterations())} (./cutover faults tells what each does)",
+            exit_code=2,
+        )
+    fault = known.get(base)
+    if fault is None:
+        plain = [each.usage for each in known.values() if not each.name.startswith(f"{ALTERED}:")]
+        raise EnvironmentFault(
+            f"there is no fault called {base!r}",
             do=f"name one of: {', '.join(plain)} (./cutover faults tells what each does)",
             exit_code=2,
         )
-    return tuple(known[name] for name in dict.fromkeys(names))
+    parameter = fault.parameter
+    if parameter is None:
+        raise EnvironmentFault(f"the fault {base} takes no number", do=f"--fault {base}", exit_code=2)
+    value = parameter.read(text)
+    if value is None:
+        raise EnvironmentFault(
+            f"{parameter.name} of {base} is a number from {parameter.least:g} to {parameter.most:g}, not {text!r}",
+            do=f"--fault {base}:{parameter.default:g}, which is what it is without a number",
+            exit_code=2,
+        )
+    return replace(fault, name=name, value=value)

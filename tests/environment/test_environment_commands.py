@@ -113,7 +113,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing() -> None:
 def test_the_faults_are_listed_for_people_and_for_programs() -> None:
     text = _run(faults).output
     documents = json.loads(_run(faults, "--json").output)
-    assert len([document for document in documents if ":" not in document["name"]]) == 14
+    assert len([document for document in documents if ":" not in document["name"]]) == 35
     assert len(documents) > 60
     for document in documents:
         assert document["name"] in text

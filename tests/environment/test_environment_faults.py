@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
 import time
 import tomllib
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cutover.evidence import verify
 from cutover.evidence.errors import CODES
-from rehearsal.environment import faults, injection, layout, sitedata, tampering
+from cutover.policy import Policy
+from rehearsal.environment import faults, injection, layout, overrides, sitedata, strikes, tampering, target
 from rehearsal.environment.errors import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -25,6 +27,18 @@ FIRST_FAULTS = {
     *("image-missing", "crash-loop", "init-stuck", "readiness-fails", "database-down", "database-lost"),
     *("selector-wrong", "green-errors", "green-slow", "queue-stuck", "evidence-altered"),
     *("stella-hangs", "stella-lies", "prometheus-down"),
+}
+FOR_GATES = {
+    *("green-errors-elsewhere", "green-errors-few", "green-slow-p99-only", "attestations-fail", "writes-lost"),
+    *("attestations-fail-some", "evidence-stalls", "evidence-stalls-partly", "metric-missing", "metric-nan"),
+    *("metric-stale", "low-traffic", "load-dead", "load-stalls", "server-freezes", "canary-edited"),
+    *("route-shadowed", "sticky-sessions", "green-empty", "selector-wrong-late", "ingress-down"),
+}
+GATES = {
+    *("error_ratio", "latency_p99", "evidence_operations", "attestation_success"),
+    *("error_ratio_vs_blue", "latency_p99_vs_blue", "evidence_operations_vs_blue", "attestation_success_vs_blue"),
+    *("failed_requests", "load_attempted", "probe_latency", "served_by", "write_markers"),
+    *("route_topology", "route_unchanged", "green_ready"),
 }
 KINDS = {f"evidence-altered:{kind}" for kind in faults.alterations()}
 GRADUAL_ONLY = {"3.1a", "3.1b", "3.1c", "3.1d"}
@@ -39,7 +53,7 @@ def _clauses() -> list[str]:
 @pytest.mark.parametrize("strategy", ["gradual", "instant"])
 def test_every_fault_says_how_a_run_ends_and_never_well(strategy: str) -> None:
     every = faults.load(strategy)
-    assert {fault.name for fault in every} == FIRST_FAULTS | KINDS
+    assert {fault.name for fault in every} == FIRST_FAULTS | FOR_GATES | KINDS
     known = _clauses()
     for fault in every:
         assert fault.exit_code in {1, 3, 4, 5}, fault.name
@@ -52,6 +66,67 @@ def test_every_fault_says_how_a_run_ends_and_never_well(strategy: str) -> None:
 def test_an_instant_run_is_struck_only_at_clauses_that_it_performs() -> None:
     for fault in faults.load("instant"):
         assert not {fault.strikes_at, fault.clause} & GRADUAL_ONLY, fault.name
+
+
+@pytest.mark.parametrize("strategy", ["gradual", "instant"])
+def test_every_gate_has_a_fault_that_it_must_catch_and_every_fault_of_the_cutover_names_its_gates(
+    strategy: str,
+) -> None:
+    every = faults.load(strategy)
+    assert {fault.gates[0] for fault in every if fault.gates} == GATES
+    for fault in every:
+        assert bool(fault.gates) == (fault.phase == "3"), fault.name
+        assert {*fault.gates, *fault.also} <= GATES, fault.name
+        assert not {*fault.gates} & {*fault.also}, fault.name
+        if fault.gates:
+            assert fault.exit_code in {1, 3, 4}, fault.name
+
+
+def test_what_a_fault_says_of_the_policy_makes_another_sound_policy(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    plain = target.policy_text(dt.datetime.now(dt.UTC))
+    for fault in faults.load():
+        path.write_text(plain)
+        overrides.write(path, fault.policy)
+        Policy.read(path)
+        told = tomllib.loads(path.read_text())
+        for name, value in fault.policy.items():
+            found: Any = told
+            for key in name.split("."):
+                found = found[key]
+            assert found == value, name
+
+
+def test_a_policy_is_changed_where_the_value_is_and_nowhere_else() -> None:
+    text = "# why\nstrategy = 1\n\n[load]\nusers = 2 # many\n\n[gates.a]\nmax = 1\n"
+    changed = overrides.applied(text, {"gates.a.max": 0.5, "load.rate": 9, "probe.p99": 2.5, "strategy": "x"})
+    assert changed == (
+        '# why\nstrategy = "x"\n\n[load]\nrate = 9\nusers = 2 # many\n\n[gates.a]\nmax = 0.5\n\n[probe]\np99 = 2.5\n'
+    )
+
+
+def test_a_number_behind_the_colon_is_the_faults_own() -> None:
+    given, plain = faults.named(["green-errors:12.5", "green-errors"])
+    assert (given.name, given.base, given.value) == ("green-errors:12.5", "green-errors", 12.5)
+    assert (plain.name, plain.base, plain.value) == ("green-errors", "green-errors", 33)
+    assert plain.usage == "green-errors[:PERCENT]"
+    assert given.gates == plain.gates
+
+
+@pytest.mark.parametrize(
+    "name", ["green-errors:0", "green-errors:101", "green-errors:a", "green-slow:", "server-freezes:-1"]
+)
+def test_a_wrong_number_is_told_with_its_bounds(name: str) -> None:
+    with pytest.raises(EnvironmentFault, match=r"is a number from [0-9]+ to [0-9]+, not") as caught:
+        faults.named([name])
+    assert caught.value.exit_code == 2
+    assert f"--fault {name.partition(':')[0]}:" in caught.value.do
+
+
+def test_a_number_for_a_fault_that_takes_none_is_refused() -> None:
+    with pytest.raises(EnvironmentFault, match="takes no number") as caught:
+        faults.named(["crash-loop:3"])
+    assert caught.value.exit_code == 2
 
 
 def test_an_unknown_fault_is_wrong_input_and_told_with_the_list() -> None:
@@ -110,16 +185,16 @@ def test_a_fault_named_twice_is_armed_once() -> None:
 
 
 @pytest.fixture
-def injector(place: Place) -> injection.Injector:
+def injector(place: Place) -> strikes.Injector:
     place.faults.mkdir()
-    return injection.Injector(place=place, known=sitedata.Secrets.fresh())
+    return strikes.Injector(place=place, known=sitedata.Secrets.fresh())
 
 
-def test_the_injector_knows_every_listed_fault(injector: injection.Injector) -> None:
-    assert set(injector.actions()) == FIRST_FAULTS | KINDS
+def test_the_injector_knows_every_listed_fault(injector: strikes.Injector) -> None:
+    assert set(injector.actions()) == FIRST_FAULTS | FOR_GATES | KINDS
 
 
-def test_nothing_is_altered_before_there_is_a_baseline(injector: injection.Injector, tmp_path: Path) -> None:
+def test_nothing_is_altered_before_there_is_a_baseline(injector: strikes.Injector, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(_line("clause_started", "1.1c"))
     injector.journal = journal
@@ -130,10 +205,10 @@ def test_nothing_is_altered_before_there_is_a_baseline(injector: injection.Injec
     assert injector._sealed_items() == 2012
 
 
-def test_a_switch_is_a_json_file_that_appears_whole(injector: injection.Injector) -> None:
-    (fault,) = faults.named(["green-errors"])
+def test_a_switch_is_a_json_file_that_appears_whole(injector: strikes.Injector) -> None:
+    (fault,) = faults.named(["green-errors:7"])
     injector.strike(fault)
-    assert json.loads((injector.place.faults / "green-errors").read_text())["colour"] == "green"
+    assert json.loads((injector.place.faults / "green-errors").read_text()) == {"percent": 7, "colour": "green"}
     assert [path.name for path in injector.place.faults.iterdir()] == ["green-errors"]
 
 
@@ -141,7 +216,7 @@ def _line(event: str, clause: str | None) -> str:
     return json.dumps({"event": event, "clause": clause}) + "\n"
 
 
-def test_clauses_are_told_as_a_new_journal_grows_and_an_old_one_is_not_read(tmp_path: Path) -> None:
+def test_events_are_told_as_a_new_journal_grows_and_an_old_one_is_not_read(tmp_path: Path) -> None:
     old = tmp_path / "2027-01-01" / "journal.jsonl"
     old.parent.mkdir()
     old.write_text(_line("clause_started", "9.9"))
@@ -161,27 +236,33 @@ def test_clauses_are_told_as_a_new_journal_grows_and_an_old_one_is_not_read(tmp_
     writer = threading.Thread(target=write)
     writer.start()
     assert injection.fresh_journal(tmp_path, {old}) == fresh
-    assert list(islice(injection.clauses_started(fresh), 2)) == ["P.1", "1.1a"]
+    assert list(islice(injection.events(fresh), 3)) == [
+        ("P.1", "clause_started"),
+        ("P.1", "clause_finished"),
+        ("1.1a", "clause_started"),
+    ]
     writer.join()
 
 
 def test_faults_strike_at_the_start_or_at_their_clause(
-    injector: injection.Injector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    injector: strikes.Injector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = tmp_path / "records"
     record.mkdir()
     struck: list[str] = []
-    monkeypatch.setattr(injection.Injector, "strike", lambda _self, fault: struck.append(fault.name))
+    monkeypatch.setattr(strikes.Injector, "strike", lambda _self, fault: struck.append(fault.name))
     armed = faults.named(["green-slow", "stella-lies", "database-lost"])
+    assert [fault.strikes_on for fault in armed] == ["weight", "clause_started", "clause_started"]
 
     def run() -> None:
         while not (injector.place.root / injection.READY).exists():
             time.sleep(0.01)
         struck.append("run")
-        (record / "journal.jsonl").write_text(_line("clause_started", "3.1a") + _line("clause_started", "3.1b"))
+        lines = [("clause_started", "3.1a"), ("weight", None), ("clause_started", "3.1b"), ("weight", "3.1a")]
+        (record / "journal.jsonl").write_text("".join(_line(event, clause) for event, clause in lines))
 
     runner = threading.Thread(target=run)
     runner.start()
     injection.inject(injector, armed, record)
     runner.join()
-    assert struck == ["stella-lies", "run", "green-slow", "database-lost"]
+    assert struck == ["stella-lies", "run", "database-lost", "green-slow"]

@@ -14,6 +14,7 @@ from rehearsal.platform.app import web
 from rehearsal.platform.app.connections import Health, connect
 from rehearsal.platform.app.log import TransparencyLog
 from rehearsal.platform.app.metrics import Measured, Metrics
+from rehearsal.platform.app.struck import Struck
 from rehearsal.platform.core.faults import Faults
 from rehearsal.platform.core.settings import Settings, from_environment
 
@@ -48,7 +49,7 @@ async def process(settings: Settings, faults: Faults) -> AsyncIterator[tuple[htt
     health, metrics = Health(settings, connections, faults), Metrics()
     routes = web.Api(settings, connections, health, metrics, TransparencyLog(connections.log, "x")).routes()
     measured = Measured(
-        web.Struck(Router(routes), faults),
+        Struck(Router(routes), faults, colour="green", render=metrics.render),
         metrics=metrics,
         headers=((b"x-stella-colour", b"green"),),
         routes={route.endpoint: route.path for route in routes},
@@ -174,3 +175,49 @@ def test_a_fault_strikes_the_api_of_its_colour_only(
             return [(await client.get(path)).status_code for path in ("/api/v1/catalogue", "/healthz")]
 
     assert asyncio.run(once()) == [status, 200]
+
+
+def _struck(
+    settings: Settings, switches: Path, *requests: tuple[str, str, dict[str, object] | None]
+) -> list[httpx.Response]:
+    async def once() -> list[httpx.Response]:
+        async with process(settings, Faults(switches, "green")) as (client, _, _):
+            return [await client.request(method, path, json=body) for method, path, body in requests]
+
+    return asyncio.run(once())
+
+
+def test_several_switches_of_one_kind_strike_each_its_own_route(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "green-errors-elsewhere").write_text('{"path": "/api/v1/log/"}')
+    paths = ("/api/v1/log/checkpoint", "/api/v1/catalogue", "/readyz")
+    answers = _struck(settings, tmp_path, *(("GET", path, None) for path in paths))
+    assert [answer.status_code for answer in answers] == [500, 503, 503]
+    assert [answer.json().get("error", {}).get("code") for answer in answers[:2]] == ["internal", "not-loaded"]
+
+
+def test_a_lost_write_is_acknowledged_as_a_kept_one_is(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "writes-lost").write_text("{}")
+    marker = {"run": "r", "number": 7}
+    (answer,) = _struck(settings, tmp_path, ("POST", "/api/v1/markers", marker))
+    assert answer.status_code == 201
+    assert answer.json() == {**marker, "colour": "green"}
+
+
+def test_evidence_that_is_answered_from_nowhere_counts_as_no_operation(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "evidence-stalls").write_text("{}")
+    listed, metrics = _struck(settings, tmp_path, ("GET", "/api/v1/evidence?limit=5", None), ("GET", "/metrics", None))
+    assert (listed.status_code, listed.json()["items"]) == (200, [])
+    assert 'evidence_operations_total{operation="list",result="success"} 0.0' in metrics.text
+    assert 'evidence_operations_total{operation="list",result="failure"} 0.0' in metrics.text
+
+
+def test_a_metric_is_nan_or_stands_still_and_the_others_do_not(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "metric-nan").write_text('{"metric": "http_request_duration_seconds"}')
+    (tmp_path / "metric-stale").write_text('{"metric": "http_requests_total"}')
+    asked = [("GET", path, None) for path in ("/healthz", "/metrics", "/healthz", "/metrics")]
+    _, first, _, second = _struck(settings, tmp_path, *asked)
+    for text in (first.text, second.text):
+        assert 'http_request_duration_seconds_bucket{le="0.5"} NaN' in text
+        assert "http_request_duration_seconds_count NaN" in text
+        assert 'http_requests_total{method="GET",route="/healthz",status="200"} 1.0' in text
+        assert "attestation_success_total 0.0" in text

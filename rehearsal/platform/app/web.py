@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
-import random
 import re
 import sys
 import uuid
@@ -24,9 +23,10 @@ from starlette.routing import Route, Router
 
 from rehearsal.platform.app.connections import INFLIGHT, QUEUE, Connections, Health, connect
 from rehearsal.platform.app.log import TransparencyLog
-from rehearsal.platform.app.metrics import CONTENT_TYPE, App, Measured, Metrics, Receive, Scope, Send
+from rehearsal.platform.app.metrics import CONTENT_TYPE, App, Measured, Metrics
 from rehearsal.platform.app.reading import LeavesError
 from rehearsal.platform.app.serving import GIVE_UP_S, serve
+from rehearsal.platform.app.struck import Struck
 from rehearsal.platform.core.canonical import timestamp
 from rehearsal.platform.core.faults import Faults
 from rehearsal.platform.core.settings import Settings
@@ -336,27 +336,6 @@ class Api:
         return JsonResponse(body)
 
 
-class Struck:
-    """ASGI middleware of a disposable site: fails or delays part of the API's answers while a fault says so."""
-
-    def __init__(self, app: App, faults: Faults) -> None:
-        self._app = app
-        self._faults = faults
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or fail it."""
-        active = self._faults.active()
-        if active and scope["path"].startswith("/api/"):
-            slow = active.get("green-slow")
-            if slow is not None:
-                await asyncio.sleep(float(slow.get("ms", 300)) / 1000)
-            errors = active.get("green-errors")
-            if errors is not None and random.random() * 100 < float(errors.get("percent", 20)):  # noqa: S311
-                await Problem(500, "internal", "the request failed").response(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
 def run(settings: Settings) -> int:
     """Serve until SIGTERM and the drain after it; give the exit code."""
     faults = Faults(settings.faults_dir, settings.colour)
@@ -375,7 +354,7 @@ async def _serve(settings: Settings, faults: Faults) -> None:
     routes = api.routes()
     app: App = Router(routes)
     if settings.faults_dir is not None:
-        app = Struck(app, faults)
+        app = Struck(app, faults, colour=settings.colour, render=metrics.render)
     headers = (
         (b"x-stella-colour", settings.colour.encode()),
         (b"x-stella-pod", settings.pod_name.encode()),

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import random
 import sys
 
 import asyncpg
@@ -148,7 +149,8 @@ class Worker:
             self._metrics.attestation_attempts.inc()
 
     async def _make(self, scan: makers.Scan) -> None:
-        if self._faults.get("attestations-fail") is not None:
+        refused = self._faults.get("attestations-fail")
+        if refused is not None and random.random() * 100 < float(refused.get("percent", 100)):  # noqa: S311
             raise AttestationError("the signing service refused")
         items = makers.make_evidence(scan, self._key)
         store = self._connections.store
