@@ -1,8 +1,11 @@
 """Runs every listed fault and compares its outcome with `contract/faults.toml`: `python -m rehearsal.matrix`.
 
-A row holds when the exit code, the failing clause, the cause in words, the remedy and who serves are as listed, and no
-process of the run is left. Where evidence was altered, the failed clause's record must name what the injector says that
-it broke: guarantee, code and item. The process exits 0 only when every row holds.
+A row holds when the exit code, the failing clause, the cause in words, the remedy, the way back and who serves are as
+listed, and no process of the run is left. Where evidence was altered, the failed clause's record must name what the
+injector says that it broke: guarantee, code and item. Where the fault is there for gates, the first of them did not
+pass, no gate outside the list failed to, the evidence is intact and every acknowledged write is there exactly once.
+Invariants: nothing is tried again, a row that does not hold each time does not hold; the process exits 0 only when
+every row holds.
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rehearsal.environment import faults, layout
+from rehearsal import asked, tables
+from rehearsal.environment import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rehearsal.environment.faults import Fault
 
@@ -31,18 +35,31 @@ MARK = "CUTOVER_MATRIX_RUN"
 """Environment variable by which the processes of one run are found again."""
 LONGEST_RUN_S = 900
 PASSED = {"PASS", "NOT_RUN"}
-CUTOVER = str(layout.PROJECT / "cutover")
-URL = "http://stellaops.example/api/v1/evidence?limit=1"
-SAMPLES = 20
-_ASK = """
-import sys, httpx
-for _ in range(int(sys.argv[2])):
-    try:
-        answer = httpx.get(sys.argv[1], timeout=3)
-        print(answer.headers.get("X-Stella-Colour", "nobody") if answer.status_code == 200 else "nobody")
-    except httpx.HTTPError:
-        print("nobody")
-"""
+WAY_BACK = "R.1"
+UNKNOWN = "unknown"
+_SEVERITY = ("PASS", "INCONCLUSIVE", "NO_DATA", "ERROR", "FAIL")
+_LOST = "write_markers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one run came to, and what the site says of it."""
+
+    exit_code: int
+    failing: tuple[Mapping[str, Any], ...]
+    """The clauses that did not pass, as verdict.json has them, the first first."""
+    serves: str
+    rollback: str
+    """The result of R.1."""
+    gates: Mapping[str, str]
+    """The gates that did not pass, each with its worst verdict, in the order in which they were seen."""
+    evidence: str = asked.INTACT
+    markers: str = asked.EXACT
+
+    @property
+    def clause(self) -> str:
+        """The first clause that did not pass, or `none`."""
+        return str(self.failing[0]["id"]) if self.failing else "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +68,7 @@ class Row:
 
     fault: str
     strategy: str
-    exit_code: int
-    clause: str
-    serves: str
+    seen: Seen
     duration_s: float
     differences: tuple[str, ...]
 
@@ -61,49 +76,65 @@ class Row:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1)
 @click.option("--strategy", type=click.Choice(["gradual", "instant"]), default="gradual", show_default=True)
+@click.option("--routing", type=click.Choice(["nginx", "gateway"]), help="How the site routes; its own way otherwise.")
 @click.option("--kinds", is_flag=True, help="Every kind of altered evidence too, evidence-altered:KIND.")
+@click.option("--gates", is_flag=True, help="Only the faults that are there for a gate.")
 @click.option("--records", type=click.Path(path_type=Path), help="Keep the records here.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Write the table to this file.")
-def main(names: tuple[str, ...], strategy: str, *, kinds: bool, records: Path | None, markdown: Path | None) -> None:
+@click.option("--markdown", type=click.Path(path_type=Path), help="Put the rows into this document's table.")
+def main(
+    names: tuple[str, ...],
+    strategy: str,
+    routing: str | None,
+    *,
+    kinds: bool,
+    gates: bool,
+    records: Path | None,
+    markdown: Path | None,
+) -> None:
     """Rehearse with each fault NAME and compare with contract/faults.toml.
 
     A NAME may be a pattern: 'evidence-altered:log-*'. Without one, every fault is rehearsed; the kinds of altered
     evidence with --kinds only, each being a run of its own.
     """
-    chosen = chosen_faults(names, strategy, kinds=kinds)
+    chosen = chosen_faults(names, strategy, kinds=kinds, gates=gates)
     folder = records or Path(tempfile.mkdtemp(prefix="cutover-matrix-"))
     rows = []
     for fault in chosen:
-        row = run(fault, strategy, folder / f"{strategy}-{fault.name}".replace(":", "-"))
+        row = run(fault, strategy, folder / f"{strategy}-{fault.name}".replace(":", "-"), routing=routing)
         rows.append(row)
         click.echo(f"{'✔' if not row.differences else '✘'} {line(row)}")
         for difference in row.differences:
             click.echo(f"    {difference}")
-    if markdown is not None:
-        markdown.write_text(table(rows), encoding="utf-8")
+        if markdown is not None:
+            name = f"{'gates' if gates else 'faults'} {strategy}{f' {routing}' if routing else ''}"
+            tables.written(markdown, name, HEAD, [cells(row)])
     held = sum(not row.differences for row in rows)
     click.echo(f"{held} passed, {len(rows) - held} failed")
     sys.exit(0 if rows and held == len(rows) else 1)
 
 
-def chosen_faults(names: tuple[str, ...], strategy: str, *, kinds: bool) -> tuple[Fault, ...]:
+def chosen_faults(names: tuple[str, ...], strategy: str, *, kinds: bool, gates: bool = False) -> tuple[Fault, ...]:
     """Return the faults that the command line asks for. Raises: EnvironmentFault for a name that matches none."""
     of_kinds = f"{faults.ALTERED}:"
     if not names:
-        return tuple(fault for fault in faults.load(strategy) if kinds or not fault.name.startswith(of_kinds))
+        every = faults.load(strategy)
+        return tuple(
+            fault for fault in every if (fault.gates or not gates) and (kinds or not fault.name.startswith(of_kinds))
+        )
     return faults.matching([*names, *([f"{of_kinds}*"] if kinds else [])], strategy)
 
 
-def run(fault: Fault, strategy: str, folder: Path) -> Row:
-    """Rehearse with one fault, ask the public host who serves, remove the site, and compare."""
+def run(fault: Fault, strategy: str, folder: Path, *, routing: str | None = None) -> Row:
+    """Rehearse with one fault, ask the site what became of it, remove it, and compare."""
     mark = f"{fault.name}-{time.time_ns()}"
     environment = {**os.environ, MARK: mark}
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     command = ["rehearse", "--keep", "--fault", fault.name, "--strategy", strategy, "--record", str(folder)]
+    command += ["--routing", routing] if routing else []
     with (folder / "output.txt").open("wb") as output:
         finished = subprocess.run(
-            [CUTOVER, *command],
+            [asked.CUTOVER, *command],
             check=False,
             stdout=output,
             stderr=output,
@@ -113,57 +144,91 @@ def run(fault: Fault, strategy: str, folder: Path) -> Row:
         )
     duration_s = time.monotonic() - began
     said = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
-    kept = re.search(r"--name (\S+)", said)
-    serves = "unknown"
-    if kept is not None:
-        serves = who_serves(kept[1], environment)
-        subprocess.run([CUTOVER, "env", "down", "--name", kept[1]], check=True, env=environment, capture_output=True)
-    verdicts = sorted(folder.glob("*/verdict.json"))
-    verdict: dict[str, Any] = json.loads(verdicts[-1].read_text(encoding="utf-8")) if verdicts else {}
-    failing = [item for item in verdict.get("clauses", []) if item["result"] not in PASSED]
-    differences = list(differences_of(fault, finished.returncode, failing, serves))
+    seen = look(fault, folder, finished.returncode, kept=re.search(r"--name (\S+)", said), environment=environment)
+    differences = list(differences_of(fault, seen))
     if fault.kind:
-        differences += unnamed(fault, said, failing)
-    if left := processes_marked(mark):
+        differences += unnamed(fault, said, seen.failing)
+    if left := asked.processes_marked(MARK, mark):
         differences.append(f"left running: {', '.join(left)}")
-    return Row(
-        fault=fault.name,
-        strategy=strategy,
-        exit_code=finished.returncode,
-        clause=failing[0]["id"] if failing else "none",
+    return Row(fault=fault.name, strategy=strategy, seen=seen, duration_s=duration_s, differences=tuple(differences))
+
+
+def look(
+    fault: Fault, folder: Path, exit_code: int, *, kept: re.Match[str] | None, environment: Mapping[str, str]
+) -> Seen:
+    """Read the newest record in a folder, ask the kept site, and remove it. kept: its name, where it was kept."""
+    records = sorted(path.parent for path in folder.glob("*/verdict.json"))
+    verdict: dict[str, Any] = {}
+    if records:
+        verdict = json.loads((records[-1] / "verdict.json").read_text(encoding="utf-8"))
+    clauses = verdict.get("clauses", [])
+    serves = evidence = markers = UNKNOWN
+    if kept is not None:
+        serves = asked.who_serves(kept[1], environment)
+        if fault.gates and records and serves != asked.NOBODY:
+            evidence = asked.evidence(kept[1], records[-1], environment)
+            markers = asked.markers(kept[1], records[-1], environment)
+        asked.remove(kept[1], environment)
+    return Seen(
+        exit_code=exit_code,
+        failing=tuple(clause for clause in clauses if clause["result"] not in PASSED and clause["id"] != WAY_BACK),
         serves=serves,
-        duration_s=duration_s,
-        differences=tuple(differences),
+        rollback=next((clause["result"] for clause in clauses if clause["id"] == WAY_BACK), UNKNOWN),
+        gates=gates_of(records[-1] / "journal.jsonl") if records else {},
+        evidence=evidence,
+        markers=markers,
     )
 
 
-def who_serves(name: str, environment: Mapping[str, str]) -> str:
-    """Ask the public host of a kept site, with reads from the database; `nobody` when no answer is good."""
-    command = [CUTOVER, "env", "exec", "--name", name, "--", sys.executable, "-c", _ASK, URL, str(SAMPLES)]
-    asked = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    answers = asked.stdout.split()
-    colours = {colour for colour in answers if colour != "nobody"}
-    if not colours:
-        return "nobody"
-    return colours.pop() if len(set(answers)) == 1 and len(answers) == SAMPLES else "mixed"
+def gates_of(journal: Path) -> dict[str, str]:
+    """Return the gates of a run that did not pass, each with its worst verdict."""
+    found: dict[str, str] = {}
+    for text in journal.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(text)
+        if entry["event"] != "gate" or entry["data"]["result"] == "PASS":
+            continue
+        name, result = entry["data"]["name"], entry["data"]["result"]
+        found[name] = max(found.get(name, "PASS"), result, key=_SEVERITY.index)
+    return found
 
 
-def differences_of(fault: Fault, exit_code: int, failing: list[dict[str, Any]], serves: str) -> Iterator[str]:
+def differences_of(fault: Fault, seen: Seen) -> Iterator[str]:
     """Say in what a run differs from the list; the words are looked for in the failing clause's record alone."""
-    if exit_code != fault.exit_code:
-        yield f"exit code {exit_code}, listed {fault.exit_code}"
-    if not failing or failing[0]["id"] != fault.clause:
-        yield f"failing clause {failing[0]['id'] if failing else 'none'}, listed {fault.clause}"
-    if serves != fault.serves:
-        yield f"served by {serves}, listed {fault.serves}"
-    record = " ".join(str(failing[0].get(key, "")) for key in ("reason", "cause", "remedy")).lower() if failing else ""
+    if seen.exit_code != fault.exit_code:
+        yield f"exit code {seen.exit_code}, listed {fault.exit_code}"
+    if seen.clause != fault.clause:
+        yield f"failing clause {seen.clause}, listed {fault.clause}"
+    if seen.serves != fault.serves:
+        yield f"served by {seen.serves}, listed {fault.serves}"
+    if seen.rollback != fault.rollback:
+        yield f"R.1 {seen.rollback}, listed {fault.rollback}"
+    record = (
+        " ".join(str(seen.failing[0].get(key, "")) for key in ("reason", "cause", "remedy")) if seen.failing else ""
+    )
     for kind, words in (("cause", fault.cause), ("remedy", fault.remedy)):
         for word in words:
-            if word.lower() not in record:
+            if word.lower() not in record.lower():
                 yield f"the {kind} does not say {word!r}"
+    if fault.gates:
+        yield from gate_differences(fault, seen)
 
 
-def unnamed(fault: Fault, said: str, failing: list[dict[str, Any]]) -> Iterator[str]:
+def gate_differences(fault: Fault, seen: Seen) -> Iterator[str]:
+    """Say in what the gates of a run, and what they are to protect, differ from the list."""
+    if fault.gates[0] not in seen.gates:
+        yield f"the gate {fault.gates[0]} passed, or was not asked"
+    for name, result in seen.gates.items():
+        if name not in {*fault.gates, *fault.also}:
+            yield f"the gate {name} is not listed, and was {result}"
+    if fault.serves == asked.NOBODY:
+        return
+    if seen.evidence != asked.INTACT:
+        yield f"evidence: {seen.evidence}"
+    if (seen.markers == asked.EXACT) == (fault.gates[0] == _LOST):
+        yield f"write markers: {seen.markers}"
+
+
+def unnamed(fault: Fault, said: str, failing: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say so unless the failed clause and what was printed name a broken guarantee, its code and the altered item."""
     told = re.findall(rf"{re.escape(fault.name)} {faults.MUST_LEAD_TO} (.*)", said)
     expected = [one for one in map(faults.Expected.parse, told) if one.code == fault.code]
@@ -179,40 +244,50 @@ def unnamed(fault: Fault, said: str, failing: list[dict[str, Any]]) -> Iterator[
             yield f"{place} does not name {expected[0]}"
 
 
-def processes_marked(mark: str) -> list[str]:
-    """Name the processes that still carry a run's mark in their environment."""
-    wanted, found = f"{MARK}={mark}".encode(), []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:80])
-        except OSError:
-            continue
-    return found
+HEAD = (
+    "fault",
+    "first gate",
+    "others",
+    "clause",
+    "exit code",
+    "R.1",
+    "served by",
+    "evidence",
+    "markers",
+    "s",
+    "as listed",
+)
 
 
 def line(row: Row) -> str:
     """Return one row in one line."""
+    seen = row.seen
+    fired = " ".join(f"{name}={result}" for name, result in seen.gates.items())
     return (
-        f"{row.fault:46} {row.strategy:8} exit {row.exit_code}  {row.clause:5} served by {row.serves:7}"
-        f" {row.duration_s:5.0f} s"
+        f"{row.fault:46} {row.strategy:8} exit {seen.exit_code}  {seen.clause:5} R.1 {seen.rollback:8} served by"
+        f" {seen.serves:7} {row.duration_s:5.0f} s  {fired}"
     )
 
 
-def table(rows: list[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [
-        "| fault | strategy | exit code | clause | served by | seconds | as listed |",
-        "|---|---|---|---|---|---|---|",
+def cells(row: Row) -> list[str]:
+    """Return the cells of a row as a document shows them, in the order of `HEAD`."""
+    seen = row.seen
+    shown = [f"`{name}` {result}" for name, result in seen.gates.items()]
+    wanted = next(iter(faults.named([row.fault], row.strategy)[0].gates), "")
+    first = [text for text, name in zip(shown, seen.gates, strict=True) if name == wanted]
+    return [
+        f"`{row.fault}`",
+        *(first or ["-"]),
+        ", ".join(text for text in shown if text not in first) or "-",
+        seen.clause,
+        str(seen.exit_code),
+        seen.rollback,
+        seen.serves,
+        seen.evidence,
+        seen.markers,
+        f"{row.duration_s:.0f}",
+        "yes" if not row.differences else "; ".join(row.differences),
     ]
-    lines += [
-        f"| `{row.fault}` | {row.strategy} | {row.exit_code} | {row.clause} | {row.serves} | {row.duration_s:.0f} "
-        f"| {'yes' if not row.differences else '; '.join(row.differences)} |"
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
