@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from reports import timeline, wording
-from reports.record import CONTINUITY, NO_VERDICT, PHASES
+from reports import gates, shapes, shares, timeline, wording
+from reports.record import CONTINUITY, NO_VERDICT, PERCENTILES, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,19 +57,22 @@ def link(path: str) -> str:
 
 def build(record: Record) -> str:
     """Return the page."""
-    drawing = timeline.draw(record)
-    picture = Markup(timeline.svg(drawing)) if drawing is not None else None  # noqa: S704  # svg() escapes its texts
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             record=record,
             words=wording,
-            picture=picture,
-            looks=Markup(timeline.css()),  # noqa: S704  # constants of ours
+            picture=_svg(timeline.draw(record)),
+            share_picture=_svg(shares.draw(record)),
+            looks=Markup(shapes.css()),  # noqa: S704  # constants of ours
             **facts(record),
         )
     )
+
+
+def _svg(drawing: shapes.Drawing | None) -> Markup | None:
+    return Markup(shapes.svg(drawing)) if drawing is not None else None  # noqa: S704  # svg() escapes its texts
 
 
 def facts(record: Record) -> dict[str, Any]:
@@ -83,13 +86,17 @@ def facts(record: Record) -> dict[str, Any]:
             for name in dict.fromkeys([*PHASES, *(clause.phase for clause in record.clauses)])
             if any(clause.phase == name for clause in record.clauses)
         ],
-        "gates": wording.gate_groups(record),
+        "gates": gates.blocks(record),
+        "decision": gates.decision(record),
+        "decisions": gates.decisions(record),
         "guarantees": [clause for clause in record.clauses if clause.phase == "evidence"],
         "checked": checked(record),
         "troubled": [clause for clause in record.clauses if clause.result in wording.BAD],
         "not_run": wording.not_run_reasons(record),
         "continuity": CONTINUITY if (record.folder / CONTINUITY).is_file() else "",
         "load": load_rows(record),
+        "latencies": latency_rows(record),
+        "latency_heads": LATENCY_HEADS,
         "events": event_counts(record),
     }
 
@@ -108,7 +115,9 @@ def load_rows(record: Record) -> list[tuple[str, str]]:
     load = record.load
     if not load.get("attempted"):
         return []
-    rows = [(name, wording.count(load[key])) for name, key in _LOAD if key in load]
+    rows = [(name, wording.count(load[key])) for name, key in _LOAD if load.get(key) is not None]
+    if load.get("planned"):
+        rows.insert(2, ("sent of planned", f"{load['attempted'] / float(load['planned']):.1%}"))
     rows += [
         (f"served by {name}", wording.count(number)) for name, number in sorted((load.get("by_colour") or {}).items())
     ]
@@ -120,9 +129,30 @@ def load_rows(record: Record) -> list[tuple[str, str]]:
         rows.append(
             (f"p99 of a second, {name}", f"median {values[len(values) // 2]:.0f} ms, worst {values[-1]:.0f} ms")
         )
+    rows += [(f"probe, {name}", wording.count(record.probe[key])) for name, key in _PROBE_COUNTS if key in record.probe]
+    latencies = [f"{name} {record.probe[key]:.1f} ms" for name, key in _PROBE_LATENCIES if key in record.probe]
+    if latencies:
+        rows.append(("probe, from the intended start", ", ".join(latencies)))
     return rows
 
 
+def latency_rows(record: Record) -> list[list[str]]:
+    """Return the table of latencies by phase and colour; empty when the record has none."""
+    return [
+        [
+            view.phase,
+            view.colour,
+            wording.count(view.count),
+            wording.count(view.failed),
+            *(f"{view.ms[name]:.1f}" if name in view.ms else "" for name in PERCENTILES),
+        ]
+        for view in record.latencies
+    ]
+
+
+LATENCY_HEADS = ("phase", "colour", "requests", "failed", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms")
+_PROBE_COUNTS = (("requests by the clock", "planned"), ("good answers", "answered"), ("failed", "failed"))
+_PROBE_LATENCIES = (("p50", "p50_ms"), ("p99", "p99_ms"), ("max", "max_ms"))
 _LOAD = (
     ("requests planned", "planned"),
     ("requests sent", "attempted"),

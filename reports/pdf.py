@@ -38,12 +38,13 @@ from reportlab.platypus import (
 )
 from reportlab.platypus.tableofcontents import TableOfContents
 
-from reports import html, timeline, wording
+from reports import html, shapes, shares, timeline, wording
 from reports.record import NO_VERDICT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reports.gates import GateBlock, GateRow
     from reports.record import ClauseView, GateView, Record
 
 NAME = "report.pdf"
@@ -129,7 +130,6 @@ _LEAD = _style("lead", fontSize=9.6, leading=13, spaceAfter=7)
 _TITLE = _style("title", fontName=_BOLD, fontSize=19, leading=23)
 _H1 = _style("h1", fontName=_BOLD, fontSize=13, leading=16, spaceBefore=14, spaceAfter=5)
 _H2 = _style("h2", fontName=_BOLD, fontSize=9.6, leading=12, spaceBefore=8, spaceAfter=3)
-_NOTICE = _style("notice", fontName=_BOLD, fontSize=8.6, leading=11, textColor=_TONES["warn"][0])
 
 
 def _p(text: str, style: ParagraphStyle = _TEXT) -> Paragraph:
@@ -189,7 +189,7 @@ class _Badge(Flowable):  # type: ignore[misc]  # reportlab ships no types
 class _Picture(Flowable):  # type: ignore[misc]  # reportlab ships no types
     """A drawing as vectors, as wide as the page's text."""
 
-    def __init__(self, drawing: timeline.Drawing) -> None:
+    def __init__(self, drawing: shapes.Drawing) -> None:
         super().__init__()
         self._drawing = drawing
         self._scale = _WIDTH / drawing.width
@@ -206,18 +206,18 @@ class _Picture(Flowable):  # type: ignore[misc]  # reportlab ships no types
             self._paint(shape)
         self.canv.restoreState()
 
-    def _paint(self, shape: timeline.Box | timeline.Path | timeline.Label) -> None:
-        canvas, look, height = self.canv, timeline.LOOKS[shape.look], self._drawing.height
+    def _paint(self, shape: shapes.Box | shapes.Path | shapes.Label) -> None:
+        canvas, look, height = self.canv, shapes.LOOKS[shape.look], self._drawing.height
         if look.fill:
             canvas.setFillColor(HexColor(look.fill))
         if look.stroke:
             canvas.setStrokeColor(HexColor(look.stroke))
             canvas.setLineWidth(look.width)
             canvas.setDash(list(look.dash))
-        if isinstance(shape, timeline.Box):
+        if isinstance(shape, shapes.Box):
             low = height - shape.y - shape.height
             canvas.rect(shape.x, low, shape.width, shape.height, stroke=int(bool(look.stroke)), fill=1)
-        elif isinstance(shape, timeline.Label):
+        elif isinstance(shape, shapes.Label):
             canvas.setFont(_BOLD if look.bold else _SANS, look.size * 0.92)
             text, y = legible(shape.text), height - shape.y
             draw = {"middle": canvas.drawCentredString, "end": canvas.drawRightString}
@@ -335,12 +335,13 @@ def build(record: Record) -> bytes:
     facts = html.facts(record)
     story: list[Flowable] = [
         *_first_page(record, facts),
-        *_failures(facts["troubled"], record),
+        *_failures(facts["troubled"], record, facts["decision"]),
         *_matrix(facts["phases"]),
-        *_gates(record, facts["gates"]),
+        *_served(record),
+        *_gates(facts["gates"], facts["decisions"]),
         *_deviations(record),
         *_evidence(record, facts),
-        *_load(record, facts["load"]),
+        *_load(record, facts),
         *_commands(record),
         *_journal(record, facts["events"]),
         *_plan(record),
@@ -368,15 +369,12 @@ def _first_page(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
     yield banner
     yield _p(where, _style("where", fontSize=8.6, leading=12, textColor=_SOFT, spaceAfter=4))
     if record.notice:
-        notice = Table([[_p(record.notice, _NOTICE)]], colWidths=[_WIDTH])
-        notice.setStyle(
-            _look(
-                [("BOX", (0, 0), (-1, -1), 0.7, _TONES["warn"][0]), ("BACKGROUND", (0, 0), (-1, -1), _TONES["warn"][1])]
-            )
-        )
-        yield notice
+        yield _boxed(record.notice, "warn")
     yield Spacer(1, 5)
     yield _p(facts["lead"], _LEAD)
+    if facts["decision"]:
+        yield _boxed(facts["decision"], "bad")
+        yield Spacer(1, 6)
     problems = [
         *record.problems,
         *([f"the journal's chain does not hold: {record.journal_problem}"] if record.journal_problem else []),
@@ -401,6 +399,14 @@ def _first_page(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
     yield CondPageBreak(70 * mm)
     yield _p("Contents", _H2)
     yield contents
+
+
+def _boxed(text: str, tone: str) -> Table:
+    """Return a text in a frame on its tone's colour."""
+    ink, ground = _TONES[tone]
+    box = Table([[_p(text, _style(f"boxed-{tone}", fontName=_BOLD, fontSize=8.6, leading=11, textColor=ink))]])
+    box.setStyle(_look([("BOX", (0, 0), (-1, -1), 0.7, ink), ("BACKGROUND", (0, 0), (-1, -1), ground)]))
+    return box
 
 
 def _summary(record: Record, facts: Mapping[str, Any]) -> Table:
@@ -510,7 +516,7 @@ def _section(text: str, key: str) -> list[Flowable]:
     return [CondPageBreak(42 * mm), _Heading(text, key)]
 
 
-def _failures(troubled: Sequence[ClauseView], record: Record) -> Iterable[Flowable]:
+def _failures(troubled: Sequence[ClauseView], record: Record, decision: str) -> Iterable[Flowable]:
     if not troubled:
         return
     yield from _section("What failed", "failures")
@@ -525,6 +531,9 @@ def _failures(troubled: Sequence[ClauseView], record: Record) -> Iterable[Flowab
             ("Guide", clause.guide),
         )
         yield _table(["", ""], [52, 0], [[_p(name, _SMALL), text] for name, text in rows if text])
+    if decision:
+        yield Spacer(1, 4)
+        yield _p(f"Decision. {decision}")
     if record.rollback.performed:
         yield Spacer(1, 4)
         yield _p(f"Rollback. Trigger: {record.rollback.trigger or 'unknown'}. It was {wording.undo(record)[0]}.")
@@ -540,7 +549,7 @@ def _matrix(phases: Sequence[tuple[str, Sequence[ClauseView]]]) -> Iterable[Flow
     if not phases:
         yield _p("The record names no clause.")
     for title, clauses in phases:
-        yield CondPageBreak(30 * mm)
+        yield CondPageBreak(52 * mm)
         yield _p(title, _H2)
         yield _table(
             ["CLAUSE", "SCENARIO AND STEPS", "RESULT", "TOOK", "EVIDENCE"],
@@ -568,62 +577,93 @@ def _clause_row(clause: ClauseView) -> list[object]:
     return [_rich((clause.id, "bold")), _rich(*parts), _Badge(clause.result), took, files]
 
 
-def _gates(record: Record, groups: Sequence[tuple[GateView, Sequence[GateView]]]) -> Iterable[Flowable]:
-    yield from _section("Gates", "gates")
-    if not groups:
-        yield _p("No gate was measured in this run.")
+def _served(record: Record) -> Iterable[Flowable]:
+    yield from _section("Served by", "served")
+    drawing = shares.draw(record, width=_PICTURE)
+    if drawing is None:
+        yield _p("No weight was held long enough to measure who served it.")
     else:
         yield _p(
-            "Each gate at each weight, by the measurement that decides: the worst, else the last. "
-            "All are in gates/samples.jsonl."
+            "Every answer at the public host names its colour. At each weight the share that green served must lie "
+            "inside the exact binomial interval of that weight, or the route does something else than it says."
         )
+        yield Spacer(1, 4)
+        yield _Picture(drawing)
         yield _table(
-            ["CLAUSE", "WEIGHT", "GATE", "RESULT", "VALUE", "LIMIT", "SAMPLES", "TAKEN"],
-            [40, 46, 0, 58, 58, 58, 48, 36],
-            [
-                [
-                    gate.clause or _NONE,
-                    f"{gate.percent} %" if gate.percent is not None else "window",
-                    _rich((gate.title, ""), (gate.reason, "bad")),
-                    _Badge(gate.result),
-                    wording.measure(gate.value, gate.unit),
-                    wording.measure(gate.limit, gate.unit),
-                    wording.count(gate.samples),
-                    str(len(every)),
-                ]
-                for gate, every in groups
-            ],
-            numbers=(4, 5, 6, 7),
-        )
-        yield _p("Queries", _H2)
-        yield _p("The windows are those over which the measurements above were taken, in the same place of the query.")
-        yield _table(
-            ["GATE", "QUERY", "WINDOWS"],
-            [92, 0, 92],
-            [
-                [title, _rich((query, "soft")), _rich((", ".join(windows) or _NONE, "soft"))]
-                for (title, query), windows in _queries([gate for gate, _ in groups]).items()
-            ],
-        )
-    if record.shares:
-        yield CondPageBreak(30 * mm)
-        yield _p("Share served by green", _H2)
-        yield _table(
-            ["CLAUSE", "WEIGHT", "GREEN", "OF", "SHARE", "INTERVAL"],
-            [60, 60, 70, 70, 70, 0],
+            ["CLAUSE", "WEIGHT", "GREEN", "OF", "SHARE", "INTERVAL", "INSIDE"],
+            [50, 60, 70, 70, 70, 0, 60],
             [
                 [
                     share.clause,
                     f"{share.percent:g} %",
                     wording.count(share.green),
                     wording.count(share.total),
-                    f"{share.green / share.total * 100:.1f} %" if share.total else "no data",
-                    f"{share.low * 100:.1f} to {share.high * 100:.1f} %",
+                    f"{share.share * 100:.2f} %" if share.share is not None else "no data",
+                    f"{share.low * 100:.2f} to {share.high * 100:.2f} %",
+                    _Badge("PASS" if share.inside else "FAIL"),
                 ]
                 for share in record.shares
             ],
             numbers=(1, 2, 3, 4, 5),
         )
+    writes = wording.writes(record) or "The acknowledged writes were not compared with the table in this run"
+    yield _p("Write markers", _H2)
+    yield _p(f"{writes}.")
+
+
+def _gates(blocks: Sequence[GateBlock], decisions: Sequence[Sequence[str]]) -> Iterable[Flowable]:
+    yield from _section("Gates", "gates")
+    if not blocks:
+        yield _p("No gate was measured in this run.")
+        return
+    yield _p(
+        "By gate: each weight with the measurement that decides, the worst, else the last. Every verdict is in "
+        "gates/samples.jsonl with its queries and raw answers."
+    )
+    if decisions:
+        yield _p("Decisions", _H2)
+        yield _table(
+            ["AT", "WEIGHT", "DECISION", "BY"],
+            [60, 50, 90, 160],
+            [list(one) for one in decisions],
+        )
+    for block in blocks:
+        facts = " · ".join(part for part in (block.name, block.source, block.absent) if part)
+        yield CondPageBreak(26 * mm)
+        yield _p(block.title, _H2)
+        yield _p(facts, _SMALL)
+        yield _table(
+            ["CLAUSE", "WEIGHT", "WORST", "", "GREEN", "BLUE", "LIMIT", "SAMPLES", "TAKEN", "LINE"],
+            [38, 44, 62, 0, 58, 50, 50, 44, 34, 30],
+            [_gate_row(row) for row in block.rows],
+            numbers=(4, 5, 6, 7, 8, 9),
+        )
+    yield _p("Queries", _H2)
+    yield _p("The windows are those over which the measurements above were taken, in the same place of the query.")
+    yield _table(
+        ["GATE", "QUERY", "WINDOWS"],
+        [92, 0, 92],
+        [
+            [title, _rich((query, "soft")), _rich((", ".join(windows) or _NONE, "soft"))]
+            for (title, query), windows in _queries([row.gate for block in blocks for row in block.rows]).items()
+        ],
+    )
+
+
+def _gate_row(row: GateRow) -> list[object]:
+    gate = row.gate
+    return [
+        gate.clause or _NONE,
+        row.weight,
+        _Badge(gate.result),
+        _rich((gate.reason, "bad")),
+        wording.measure(gate.value, gate.unit),
+        wording.measure(gate.blue, gate.unit) if gate.blue is not None else _NONE,
+        wording.measure(gate.limit, gate.unit) if gate.limit is not None else _NONE,
+        wording.count(gate.samples),
+        str(row.measured),
+        str(gate.line) if gate.line is not None else _NONE,
+    ]
 
 
 def _queries(gates: Sequence[GateView]) -> dict[tuple[str, str], list[str]]:
@@ -682,12 +722,17 @@ def _evidence(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
         )
 
 
-def _load(record: Record, rows: Sequence[tuple[str, str]]) -> Iterable[Flowable]:
+def _load(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
     yield from _section("Load", "load")
-    if not rows:
+    if not facts["load"]:
         yield _p("No request was sent to the public host in this run.")
         return
-    yield _table(["", ""], [170, 190], [list(row) for row in rows], numbers=(1,))
+    yield _table(["", ""], [170, 190], [list(row) for row in facts["load"]], numbers=(1,))
+    if facts["latencies"]:
+        yield CondPageBreak(30 * mm)
+        yield _p("Latency by phase and colour", _H2)
+        heads = [head.upper() for head in facts["latency_heads"]]
+        yield _table(heads, [0, 50, *([52] * 7)], facts["latencies"], numbers=range(2, 9))
     failures = [one for one in record.load.get("failures") or [] if isinstance(one, dict)][:20]
     if failures:
         yield _p("First failed requests", _H2)

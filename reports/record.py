@@ -11,13 +11,14 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import parse_rfc3339
 from cutover.errors import CutoverError
 from cutover.model import Result
+from cutover.runbook import proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ PHASES: Mapping[str, str] = {
     "troubleshooting": "Troubleshooting",
     "support": "Support",
 }
+PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
 _BOOKS = ("artifacts/", "evidence/", "gates/", "load/")
 """The folders of a record that hold what its results rest on."""
 CONTINUITY = "evidence/continuity.html"
@@ -100,6 +102,12 @@ class GateView:
     """The weight at which it was measured; None for a whole window."""
     samples: int
     reason: str
+    source: str = ""
+    """Who answered: prometheus, load, postgresql, kubernetes or platform; empty in older records."""
+    blue: float | None = None
+    """Blue's value over the same window, where the two were compared."""
+    line: int | None = None
+    """Of gates/samples.jsonl, from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +187,7 @@ class WeightView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareView:
-    """What green served at a weight."""
+    """What green served at a weight; low and high are the ends of the weight's exact interval, as shares."""
 
     clause: str
     percent: float
@@ -187,6 +195,72 @@ class ShareView:
     total: int
     low: float
     high: float
+    inside: bool = True
+
+    @property
+    def share(self) -> float | None:
+        """Green's part of the requests; None when there were none."""
+        return self.green / self.total if self.total else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionView:
+    """What the gates decided at the end of a bake."""
+
+    time: datetime
+    clause: str
+    percent: int | None
+    goes_back: bool
+    gate: str
+    """The gate that decided; empty where all of them agreed."""
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayBack:
+    """How long it took from the first bad sample to blue."""
+
+    gate: str
+    percent: int | None
+    first_bad: datetime | None
+    decided: datetime
+    serves: str
+    bad_to_decision_s: float | None
+    decision_to_blue_s: float | None
+    bad_to_blue_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkersView:
+    """The acknowledged writes, over every comparison with the table."""
+
+    compared: int
+    acknowledged: int
+    missing: int
+    repeated: int
+    last: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyView:
+    """The requests of one phase that one colour answered; latencies by the name of their percentile."""
+
+    phase: str
+    colour: str
+    count: int
+    failed: int
+    ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeView:
+    """One second of the open-loop probe, by the intended start."""
+
+    time: datetime
+    sent: int
+    failed: int
+    p99_ms: float | None
+    """None when nothing was answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +316,16 @@ class Record:
     evidence: Mapping[str, int]
     weights: tuple[WeightView, ...]
     shares: tuple[ShareView, ...]
+    decisions: tuple[DecisionView, ...]
+    way_back: WayBack | None
+    """None when no gate decided to go back."""
+    markers: MarkersView | None
+    """None when they were never compared, or an older record does not say so."""
+    probe: Mapping[str, float]
+    """The open-loop probe's totals; empty without one."""
+    probed: tuple[ProbeView, ...]
+    latencies: tuple[LatencyView, ...]
+    """By phase and colour; empty in older records."""
     rollback: Rollback
     observation: Mapping[str, Any]
     points_of_no_return: tuple[str, ...]
@@ -331,6 +415,7 @@ def read(folder: Path) -> Record:
     result = _text(verdict.get("result")) or NO_VERDICT
     journal_head, journal_problem = _chain(folder / "journal.jsonl", verdict)
     commands = _commands(lines)
+    traffic = _object(verdict.get("traffic")) or proof.document(lines)
     return Record(
         folder=folder,
         verdict=verdict,
@@ -366,7 +451,13 @@ def read(folder: Path) -> Record:
             for line in lines
             if line.event == "weight"
         ),
-        shares=tuple(_share(line) for line in lines if line.event == "share"),
+        shares=tuple(_share(raw) for raw in map(_object, _list(traffic.get("shares")))),
+        decisions=tuple(_decision(raw) for raw in map(_object, _list(traffic.get("decisions")))),
+        way_back=_way_back(_object(traffic.get("rollback"))),
+        markers=_markers(_object(traffic.get("markers"))),
+        probe=_numbers(traffic.get("probe")),
+        probed=_probed(reader.lines("load/probe.jsonl")),
+        latencies=_latencies(reader.json("load/phases.json", expected=False)),
         rollback=_rollback(verdict, lines),
         observation=_object(verdict.get("observation")),
         points_of_no_return=tuple(_text(name) for name in _list(plan.get("points_of_no_return"))),
@@ -565,6 +656,9 @@ def _gate(line: Line) -> GateView:
         percent=_whole(data.get("percent")),
         samples=_whole(data.get("samples")) or 0,
         reason=_text(data.get("reason")),
+        source=_text(data.get("source")),
+        blue=_number(data.get("blue")),
+        line=_whole(data.get("line")),
     )
 
 
@@ -579,15 +673,93 @@ def _second(raw: Mapping[str, Any]) -> LoadView:
     )
 
 
-def _share(line: Line) -> ShareView:
-    data = line.data
+def _share(raw: Mapping[str, Any]) -> ShareView:
     return ShareView(
-        clause=line.clause,
-        percent=_number(data.get("percent")) or 0.0,
-        green=_whole(data.get("green")) or 0,
-        total=_whole(data.get("total")) or 0,
-        low=_number(data.get("low")) or 0.0,
-        high=_number(data.get("high")) or 0.0,
+        clause=_text(raw.get("clause")),
+        percent=_number(raw.get("percent")) or 0.0,
+        green=_whole(raw.get("green")) or 0,
+        total=_whole(raw.get("total")) or 0,
+        low=_number(raw.get("low")) or 0.0,
+        high=_number(raw.get("high")) or 0.0,
+        inside=raw.get("inside") is True,
+    )
+
+
+def _decision(raw: Mapping[str, Any]) -> DecisionView:
+    return DecisionView(
+        time=_time(raw.get("time")) or datetime.fromtimestamp(0, UTC),
+        clause=_text(raw.get("clause")),
+        percent=_whole(raw.get("percent")),
+        goes_back=raw.get("decision") != proof.ADVANCE,
+        gate=_text(raw.get("gate")),
+        result=_text(raw.get("result")),
+    )
+
+
+def _way_back(raw: Mapping[str, Any]) -> WayBack | None:
+    decided = _time(raw.get("decided"))
+    if decided is None:
+        return None
+    return WayBack(
+        gate=_text(raw.get("gate")),
+        percent=_whole(raw.get("percent")),
+        first_bad=_time(raw.get("first_bad")),
+        decided=decided,
+        serves=_text(raw.get("serves")),
+        bad_to_decision_s=_number(raw.get("bad_to_decision_s")),
+        decision_to_blue_s=_number(raw.get("decision_to_blue_s")),
+        bad_to_blue_s=_number(raw.get("bad_to_blue_s")),
+    )
+
+
+def _markers(raw: Mapping[str, Any]) -> MarkersView | None:
+    if not raw:
+        return None
+    return MarkersView(
+        compared=_whole(raw.get("compared")) or 0,
+        acknowledged=_whole(raw.get("acknowledged")) or 0,
+        missing=_whole(raw.get("missing")) or 0,
+        repeated=_whole(raw.get("repeated")) or 0,
+        last=_time(raw.get("last")),
+    )
+
+
+def _latencies(document: Mapping[str, Any]) -> tuple[LatencyView, ...]:
+    return tuple(
+        LatencyView(
+            phase=phase,
+            colour=colour,
+            count=_whole(facts.get("count")) or 0,
+            failed=_whole(facts.get("failed")) or 0,
+            ms={
+                key.removesuffix("_ms"): number
+                for key, number in _numbers(facts).items()
+                if key.removesuffix("_ms") in PERCENTILES
+            },
+        )
+        for phase, colours in document.items()
+        for colour, facts in _object(colours).items()
+        if isinstance(facts, dict)
+    )
+
+
+def _probed(raws: Sequence[Mapping[str, Any]]) -> tuple[ProbeView, ...]:
+    """Return the probe's requests by the second in which they were meant to be sent."""
+    seconds: dict[datetime, list[Mapping[str, Any]]] = {}
+    for raw in raws:
+        intended = _time(raw.get("intended"))
+        if intended is not None:
+            seconds.setdefault(intended.replace(microsecond=0), []).append(raw)
+    return tuple(_probe_second(moment, seconds[moment]) for moment in sorted(seconds))
+
+
+def _probe_second(moment: datetime, raws: Sequence[Mapping[str, Any]]) -> ProbeView:
+    values = sorted(value for raw in raws if (value := _number(raw.get("latency_ms"))) is not None)
+    return ProbeView(
+        time=moment + timedelta(seconds=0.5),
+        sent=len(raws),
+        failed=sum(bool(raw.get("error")) for raw in raws),
+        p99_ms=values[math.ceil(0.99 * len(values)) - 1] if values else None,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports import wording
+from reports import gates, wording
 from reports.record import NO_VERDICT
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ def build(record: Record) -> str:
     ]
     if record.notice:
         lines += ["", f"> {_plain(record.notice)}"]
-    lines += ["", _plain(wording.lead(record)), "", "| | |", "|---|---|"]
+    lines += ["", _plain(wording.lead(record))]
+    decision = gates.decision(record)
+    if decision:
+        lines += ["", _plain(decision)]
+    lines += ["", "| | |", "|---|---|"]
     rows = (
         ("Clauses", (wording.counts(record), "")),
         ("Evidence", wording.evidence(record)),

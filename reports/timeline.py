@@ -1,27 +1,27 @@
-"""The timeline as a picture: one layout, drawn as inline SVG for the page and as vectors for the PDF.
+"""The timeline as a picture.
 
-Rows on one time axis: phases as bands, flags, green's weight as a step line, requests by colour as areas, failed
-requests as ticks, p99 of both colours, every gate measurement as a mark in a lane of its own.
-Invariants: coordinates are in points of the drawing, y grows downwards; a second that was not measured leaves a gap;
-a failed request is always visible, however many seconds share a pixel.
+Rows on one time axis: phases as bands, flags, green's weight as a step line, what the gates decided, requests by colour
+as areas, failed requests as ticks, p99 of both colours and of the open-loop probe, every gate as a lane of marks.
+Invariants: a second that was not measured leaves a gap; a failed request is always visible, however many seconds share
+a pixel, and so is a gate that was no pass.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from reports import wording
+from reports import gates, wording
+from reports.shapes import LOOKS, Drawing, text_width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from reports.record import LoadView, Record
+    from reports.record import GateView, LoadView, Record
 
 _MOST_COLUMNS = 480
 """A long run's seconds are put together into so many columns at most."""
@@ -32,119 +32,6 @@ _TITLES = 2.0
 _COLOURS = ("blue", "green")
 _LIMIT_IN_SCALE = 2.5
 """The latency's limit is drawn when it is at most so many times the highest value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How a shape looks, on paper and on a dark screen; empty colours are not painted."""
-
-    fill: str = ""
-    dark_fill: str = ""
-    stroke: str = ""
-    dark_stroke: str = ""
-    width: float = 1.0
-    dash: tuple[float, ...] = ()
-    size: float = 0.0
-    """Of text; 0 for shapes."""
-    bold: bool = False
-
-
-_INK, _DARK_INK = "#1b2430", "#e6ebf2"
-_SOFT, _DARK_SOFT = "#566273", "#9aa7b8"
-_RULE, _DARK_RULE = "#d9dee6", "#344052"
-_BLUE, _DARK_BLUE = "#2457a7", "#6ea2f2"
-_GREEN, _DARK_GREEN = "#1c8a52", "#4cc98a"
-_RED, _DARK_RED = "#b3261e", "#ff7b72"
-_AMBER, _DARK_AMBER = "#a15c00", "#f0b04f"
-
-LOOKS: Mapping[str, Look] = {
-    "text": Look(fill=_INK, dark_fill=_DARK_INK, size=11),
-    "strong": Look(fill=_INK, dark_fill=_DARK_INK, size=11, bold=True),
-    "soft": Look(fill=_SOFT, dark_fill=_DARK_SOFT, size=10),
-    "alarm": Look(fill=_RED, dark_fill=_DARK_RED, size=10.5, bold=True),
-    "rule": Look(stroke=_RULE, dark_stroke=_DARK_RULE, width=0.8),
-    "axis": Look(stroke=_SOFT, dark_stroke=_DARK_SOFT, width=0.8),
-    "limit": Look(stroke=_AMBER, dark_stroke=_DARK_AMBER, width=1.1, dash=(5, 3)),
-    "limit-text": Look(fill=_AMBER, dark_fill=_DARK_AMBER, size=10),
-    "band-a": Look(fill="#e9edf3", dark_fill="#253041"),
-    "band-b": Look(fill="#d7dee8", dark_fill="#313e52"),
-    "band-back": Look(fill="#f6d9d5", dark_fill="#5a2a28"),
-    "weight": Look(stroke=_INK, dark_stroke=_DARK_INK, width=1.8),
-    "weight-area": Look(fill="#eceff4", dark_fill="#222c3a"),
-    "blue-area": Look(fill="#9dbbe8", dark_fill="#33598f"),
-    "green-area": Look(fill="#8fd0ae", dark_fill="#2b7350"),
-    "other-area": Look(fill="#c9c9c9", dark_fill="#666666"),
-    "blue": Look(stroke=_BLUE, dark_stroke=_DARK_BLUE, width=1.5),
-    "green": Look(stroke=_GREEN, dark_stroke=_DARK_GREEN, width=1.5, dash=(6, 2)),
-    "error": Look(stroke=_RED, dark_stroke=_DARK_RED, width=1.6),
-    "flag": Look(fill=_INK, dark_fill=_DARK_INK, stroke=_INK, dark_stroke=_DARK_INK, width=0.8),
-    "flag-bad": Look(fill=_RED, dark_fill=_DARK_RED, stroke=_RED, dark_stroke=_DARK_RED, width=0.8),
-    "good": Look(fill="#63a883", dark_fill="#3d9a6b"),
-    "bad": Look(fill=_RED, dark_fill=_DARK_RED),
-    "undecided": Look(fill=_AMBER, dark_fill=_DARK_AMBER),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """A rectangle."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    look: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Path:
-    """Straight lines from point to point; filled when the look has a fill."""
-
-    points: tuple[tuple[float, float], ...]
-    look: str
-    closed: bool = False
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """A line of text; y is its baseline."""
-
-    x: float
-    y: float
-    text: str
-    look: str = "text"
-    anchor: str = "start"
-    """start, middle or end."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Drawing:
-    """Shapes in the order in which they are painted."""
-
-    width: float
-    height: float = 0.0
-    shapes: list[Box | Path | Label] = field(default_factory=list)
-    description: str = ""
-    """What the picture shows, for those who do not see it."""
-
-    def box(self, x: float, y: float, width: float, height: float, *, look: str, hint: str = "") -> None:
-        """Add a rectangle."""
-        self.shapes.append(Box(x=x, y=y, width=width, height=height, look=look, hint=hint))
-
-    def path(self, points: Iterable[tuple[float, float]], look: str, *, closed: bool = False, hint: str = "") -> None:
-        """Add a line, or an area."""
-        self.shapes.append(Path(points=tuple(points), look=look, closed=closed, hint=hint))
-
-    def label(self, x: float, y: float, text: str, look: str = "text", anchor: str = "start") -> None:
-        """Add a line of text."""
-        self.shapes.append(Label(x=x, y=y, text=text, look=look, anchor=anchor))
-
-
-def text_width(text: str, look: str) -> float:
-    """Return about how wide a text is."""
-    return len(text) * LOOKS[look].size * (0.60 if LOOKS[look].bold else 0.55)
 
 
 # -- layout ------------------------------------------------------------------------------------------------------------
@@ -184,16 +71,17 @@ def draw(record: Record, *, width: float = 1000.0) -> Drawing | None:
     """Return the timeline of a record, or None when it has no time to show."""
     if record.started is None or record.finished is None or record.finished <= record.started:
         return None
-    drawing = Drawing(width=width, description=_description(record))
+    drawing = Drawing(name="timeline", title="Timeline", width=width, description=_description(record))
     axis = _Axis(start=record.started, end=record.finished, left=_LEFT, right=width - _RIGHT)
     columns = _columns(record.seconds)
-    y = _legend(drawing, 14)
+    y = _legend(drawing, record, 14)
     y = _bands(drawing, record, axis, y)
     y = _flags(drawing, record, axis, y)
     y = _weight(drawing, record, axis, y + 6)
+    y = _decisions(drawing, record, axis, y + 6)
     if columns:
         y = _requests(drawing, columns, axis, y + 16)
-        y = _errors(drawing, columns, axis, y + 8)
+        y = _errors(drawing, record, columns, axis, y + 8)
         y = _latency(drawing, record, columns, axis, y + 16)
     else:
         y += 22
@@ -234,7 +122,7 @@ def _columns(seconds: Sequence[LoadView]) -> list[_Column]:
     return columns
 
 
-def _legend(drawing: Drawing, y: float) -> float:
+def _legend(drawing: Drawing, record: Record, y: float) -> float:
     x = _LEFT
     entries = (
         ("area", "blue-area", "requests served by blue"),
@@ -242,6 +130,7 @@ def _legend(drawing: Drawing, y: float) -> float:
         ("line", "weight", "weight of green"),
         ("line", "blue", "p99 blue"),
         ("line", "green", "p99 green"),
+        *([("line", "probe", "p99 of the probe")] if record.probed else []),
         ("line", "limit", "limit"),
         ("tick", "error", "failed requests"),
         ("area", "good", "gate passes"),
@@ -359,6 +248,24 @@ def _weight(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
     return y + height
 
 
+def _decisions(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
+    """Draw what the gates decided at the end of each bake: a triangle forward, or one back with the gate's name."""
+    if not record.decisions:
+        return y
+    drawing.label(_TITLES, y + 10, "Decisions", "strong")
+    for one in record.decisions:
+        x = axis.x(one.time)
+        hint = f"{wording.clock(one.time)} at {one.percent} %: {'go back to blue' if one.goes_back else 'advance'}"
+        tip = -7.0 if one.goes_back else 7.0
+        look = "flag-bad" if one.goes_back else "flag-good"
+        drawing.path([(x, y + 2), (x + tip, y + 6.5), (x, y + 11)], look, closed=True, hint=hint)
+        if one.goes_back:
+            text = f"back: {one.gate} {one.result}"
+            fits = x + 6 + text_width(text, "alarm") < drawing.width
+            drawing.label(x + 5 if fits else x - 11, y + 10.5, text, "alarm", "start" if fits else "end")
+    return y + 14
+
+
 def _requests(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
     height = 86.0
     names = sorted({name for column in columns for name in column.by_colour}, key=_rank)
@@ -381,9 +288,10 @@ def _rank(name: str) -> tuple[int, str]:
     return (_COLOURS.index(name) if name in _COLOURS else len(_COLOURS), name)
 
 
-def _errors(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
+def _errors(drawing: Drawing, record: Record, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
     height = 16.0
-    total = sum(column.failed for column in columns)
+    probed = [second for second in record.probed if second.failed]
+    total = sum(column.failed for column in columns) + len(probed)
     drawing.label(_TITLES, y + 12, "Failed", "strong")
     drawing.path([(axis.left, y + height), (axis.right, y + height)], "rule")
     for column in columns:
@@ -391,6 +299,10 @@ def _errors(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float)
             x = axis.x(column.time)
             hint = f"{column.failed} failed, {wording.clock(column.time)}"
             drawing.path([(x, y), (x, y + height)], "error", hint=hint)
+    for second in probed:
+        x = axis.x(second.time)
+        hint = f"{second.failed} of the probe failed, {wording.clock(second.time)}"
+        drawing.path([(x, y + height / 2), (x, y + height)], "error", hint=hint)
     if not total:
         drawing.label(axis.left + 4, y + 12, "no request failed", "soft")
     return y + height
@@ -398,7 +310,9 @@ def _errors(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float)
 
 def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
     height = 78.0
+    probe = _probe_points(record)
     values = [value for column in columns for value in column.p99_ms.values()]
+    values += [value for run in probe for _, value in run]
     gates = [gate for gate in record.gates if gate.name == "latency_p99" and gate.limit]
     limit_ms = gates[0].limit * 1000 if gates and gates[0].limit else None
     highest = max([*values, 1.0])
@@ -412,6 +326,8 @@ def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis:
                 if len(points) == 1:
                     points.append((points[0][0] + 1.5, points[0][1]))
                 drawing.path(points, name)
+    for stretch in probe:
+        drawing.path([(axis.x(moment), y + height * (1 - value / top)) for moment, value in stretch], "probe")
     _frame(drawing, axis, y, height, title="p99", marks=[(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g} ms")])
     if limit_ms and not in_scale:
         drawing.label(axis.left + 4, y + 9, f"limit {limit_ms:g} ms, above this scale", "limit-text")
@@ -420,6 +336,24 @@ def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis:
         drawing.path([(axis.left, level), (axis.right, level)], "limit")
         drawing.label(axis.left + 4, level - 4, f"limit {limit_ms:g} ms", "limit-text")
     return y + height
+
+
+def _probe_points(record: Record) -> list[list[tuple[datetime, float]]]:
+    """Return the probe's p99 in stretches without a gap; of seconds that share a column the worst."""
+    size = max(1, math.ceil(len(record.probed) / _MOST_COLUMNS))
+    runs: list[list[tuple[datetime, float]]] = []
+    previous: datetime | None = None
+    for at in range(0, len(record.probed), size):
+        group = [second for second in record.probed[at : at + size] if second.p99_ms is not None]
+        if not group:
+            previous = None
+            continue
+        moment = group[len(group) // 2].time
+        if previous is None or moment - previous > timedelta(seconds=_GAP_COLUMNS * size):
+            runs.append([])
+        runs[-1].append((moment, max(second.p99_ms or 0.0 for second in group)))
+        previous = moment
+    return runs
 
 
 def _measured(run: Sequence[_Column], name: str) -> list[list[_Column]]:
@@ -438,28 +372,49 @@ def _runs(columns: Sequence[_Column]) -> list[list[_Column]]:
     return runs
 
 
-_MARKS = {"PASS": "good", "FAIL": "bad"}
+_MARKS = {"FAIL": "bad"}
+_MARK_WIDTH = 3.2
+_JOINED = 2.0
+"""Passes so near to each other are one mark."""
 
 
 def _gates(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
-    """Draw a lane for every gate, a mark for every measurement; what failed is painted last."""
+    """Draw a lane for every gate: passes as bars, what was no pass as marks of their own, painted last."""
     drawing.label(_TITLES, y + 9, "Gates", "strong")
-    lanes = list(dict.fromkeys((gate.name, gate.title) for gate in record.gates))
-    if not lanes:
+    found = gates.blocks(record)
+    if not found:
         drawing.label(axis.left + 4, y + 9, "no gate was measured", "soft")
         return y + 14
-    for name, title in lanes:
-        y += 14
-        mine = [gate for gate in record.gates if gate.name == name]
+    lane = _LANE if len(found) <= _FEW_LANES else _NARROW_LANE
+    y += 3
+    for block in found:
+        y += lane
+        mine = [gate for gate in record.gates if gate.name == block.name]
         drawing.path([(axis.left, y + 5), (axis.right, y + 5)], "rule")
-        drawing.label(_TITLES, y + 8.5, _short(name, title), "soft")
-        for gate in sorted(mine, key=lambda gate: gate.result != "PASS"):
-            value = wording.measure(gate.value, gate.unit)
-            hint = f"{title}: {value}, {gate.result}, {wording.clock(gate.time)}"
-            tall = 0.0 if gate.result == "PASS" else 1.5
-            look = _MARKS.get(gate.result, "undecided")
-            drawing.box(axis.x(gate.time) - 1.6, y + 1 - tall, 3.2, 8 + 2 * tall, look=look, hint=hint)
+        drawing.label(_TITLES, y + 8.5, _short(block.name, block.title), "soft")
+        for start, end, number in _passes(mine, axis):
+            hint = f"{block.title}: {wording.many(number, 'pass', 'passes')}"
+            drawing.box(start, y + 1, end - start, 8, look="good", hint=hint)
+        for gate in mine:
+            if gate.result != "PASS":
+                value = wording.measure(gate.value, gate.unit)
+                hint = f"{block.title}: {value}, {gate.result}, {wording.clock(gate.time)}"
+                look = _MARKS.get(gate.result, "undecided")
+                drawing.box(axis.x(gate.time) - 1.6, y - 0.5, _MARK_WIDTH, 11, look=look, hint=hint)
     return y + 14
+
+
+def _passes(mine: Sequence[GateView], axis: _Axis) -> list[tuple[float, float, int]]:
+    """Return the passes of a lane as bars: where each starts and ends, and how many it stands for."""
+    bars: list[tuple[float, float, int]] = []
+    for gate in mine:
+        if gate.result == "PASS":
+            start = axis.x(gate.time) - _MARK_WIDTH / 2
+            if bars and start - bars[-1][1] < _JOINED:
+                bars[-1] = (bars[-1][0], start + _MARK_WIDTH, bars[-1][2] + 1)
+            else:
+                bars.append((start, start + _MARK_WIDTH, 1))
+    return bars
 
 
 def _short(name: str, title: str) -> str:
@@ -471,9 +426,24 @@ def _short(name: str, title: str) -> str:
 
 _SHORT = {
     "load_failures": "failed requests",
+    "failed_requests": "failed requests",
+    "load_attempted": "load as planned",
+    "probe_latency": "probe p99",
+    "served_by": "share of green",
+    "write_markers": "write markers",
+    "route_topology": "route topology",
+    "route_unchanged": "route unchanged",
+    "green_ready": "green is ready",
+    "error_ratio": "error ratio",
+    "error_ratio_vs_blue": "  beside blue",
+    "latency_p99": "latency p99",
+    "latency_p99_vs_blue": "  beside blue",
     "evidence_operations": "evidence operations",
+    "evidence_operations_vs_blue": "  beside blue",
     "attestation_success": "attestation success",
+    "attestation_success_vs_blue": "  beside blue",
 }
+_LANE, _NARROW_LANE, _FEW_LANES = 14.0, 12.0, 10
 
 
 def _time_axis(drawing: Drawing, axis: _Axis, y: float) -> float:
@@ -511,63 +481,3 @@ def _nice(value: float) -> float:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
     return next(factor * unit for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if factor * unit >= value * 0.999)
-
-
-# -- as SVG ------------------------------------------------------------------------------------------------------------
-
-
-def css() -> str:
-    """Return the looks as style rules, for light and for dark screens; paper is always light."""
-    light = "\n".join(f".t-{name}{{{_rule(look, dark=False)}}}" for name, look in LOOKS.items())
-    dark = "\n".join(f".t-{name}{{{_rule(look, dark=True)}}}" for name, look in LOOKS.items())
-    return f"{light}\n@media screen and (prefers-color-scheme: dark){{\n{dark}\n}}\n"
-
-
-def _rule(look: Look, *, dark: bool) -> str:
-    fill = (look.dark_fill if dark else look.fill) or "none"
-    stroke = look.dark_stroke if dark else look.stroke
-    parts = [f"fill:{fill}"]
-    if stroke:
-        parts += [f"stroke:{stroke}", f"stroke-width:{look.width:g}", "stroke-linejoin:round"]
-    if look.dash:
-        parts.append("stroke-dasharray:" + " ".join(f"{length:g}" for length in look.dash))
-    if look.size:
-        parts.append(f"font-size:{look.size:g}px")
-    if look.bold:
-        parts.append("font-weight:600")
-    return ";".join(parts)
-
-
-def svg(drawing: Drawing) -> str:
-    """Return a drawing as an SVG element for an HTML page; every text in it is escaped."""
-    parts = [
-        f'<svg viewBox="0 0 {drawing.width:g} {drawing.height:g}" class="timeline" role="img" ',
-        'aria-labelledby="timeline-title timeline-text"><title id="timeline-title">Timeline</title>',
-        f'<desc id="timeline-text">{escape(drawing.description)}</desc>',
-    ]
-    parts += [_SVG[type(shape)](shape) for shape in drawing.shapes]
-    parts.append("</svg>")
-    return "".join(parts)
-
-
-def _svg_box(shape: Box) -> str:
-    start = (
-        f'<rect x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" '
-        f'class="t-{shape.look}"'
-    )
-    return f"{start}><title>{escape(shape.hint)}</title></rect>" if shape.hint else f"{start}/>"
-
-
-def _svg_path(shape: Path) -> str:
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
-    name = "polygon" if shape.closed else "polyline"
-    start = f'<{name} points="{points}" class="t-{shape.look}"'
-    return f"{start}><title>{escape(shape.hint)}</title></{name}>" if shape.hint else f"{start}/>"
-
-
-def _svg_label(shape: Label) -> str:
-    anchor = "" if shape.anchor == "start" else f' text-anchor="{shape.anchor}"'
-    return f'<text x="{shape.x:.1f}" y="{shape.y:.1f}" class="t-{shape.look}"{anchor}>{escape(shape.text)}</text>'
-
-
-_SVG: Mapping[type, Callable[..., str]] = {Box: _svg_box, Path: _svg_path, Label: _svg_label}

@@ -151,16 +151,37 @@ def evidence(record: Record) -> tuple[str, str]:
 
 
 def traffic(record: Record) -> tuple[str, str]:
-    """Return requests at the public host, and write markers."""
+    """Return requests at the public host, then by whom, the write markers and the probe."""
     attempted = record.load.get("attempted") or 0
     if not attempted:
         return "no request was sent", ""
     colours = record.load.get("by_colour") or {}
     served = ", ".join(f"{name} {count(number)}" for name, number in sorted(colours.items()))
     first = f"{many(attempted, 'request')}, {count(record.load.get('failed') or 0)} failed"
+    return first, " · ".join(part for part in (served, writes(record), probe(record)) if part)
+
+
+def writes(record: Record) -> str:
+    """Return how many writes were acknowledged, and what the comparisons with the table found."""
+    known = record.markers
+    if known is not None:
+        last = f", compared {many(known.compared, 'time')}, last at {clock(known.last)}" if known.last else ""
+        return (
+            f"{many(known.acknowledged, 'write')} acknowledged: {count(known.missing)} missing, "
+            f"{count(known.repeated)} doubled{last}"
+        )
     markers = record.load.get("markers_acknowledged")
     written = f"{many(int(markers), 'write')} acknowledged" if markers is not None else ""
-    return first, " · ".join(part for part in (served, written, _writes_found(record)) if part)
+    return " · ".join(part for part in (written, _writes_found(record)) if part)
+
+
+def probe(record: Record) -> str:
+    """Return what the open-loop probe saw."""
+    if not record.probe.get("planned"):
+        return ""
+    p99, sent = record.probe.get("p99_ms"), many(int(record.probe["planned"]), "request")
+    ending = f", p99 {p99:.0f}{NARROW}ms" if p99 is not None else ""
+    return f"probe: {sent} by the clock, {count(record.probe.get('failed', 0))} failed{ending}"
 
 
 _WRITES_FOUND = "every acknowledged write is there exactly once"
@@ -301,17 +322,10 @@ def _end(text: str) -> str:
 # -- gates -------------------------------------------------------------------------------------------------------------
 
 
-def gate_groups(record: Record) -> list[tuple[GateView, list[GateView]]]:
-    """Return every gate at every weight and clause, its deciding measurement first: the worst, else the last."""
-    groups: dict[tuple[str, int | None, str], list[GateView]] = {}
-    for gate in record.gates:
-        groups.setdefault((gate.clause, gate.percent, gate.name), []).append(gate)
-    return [(_deciding(found), found) for found in groups.values()]
-
-
-def _deciding(found: Sequence[GateView]) -> GateView:
+def deciding(found: Sequence[GateView]) -> GateView:
+    """Return the measurement that decides: the last of the worst."""
     for result in BAD:
         bad = [gate for gate in found if gate.result == result]
         if bad:
             return bad[-1]
-    return found[-1]
+    return next((gate for gate in reversed(found) if gate.result != "PASS"), found[-1])

@@ -164,6 +164,54 @@ class Sample:
         self.journal.write("gate", clause="3.1a", **sample)
         self.write("gates/samples.jsonl", json.dumps(sample) + "\n")
 
+    def verdict(self, name: str, *, result: str = "PASS", percent: int | None = 10, **facts: object) -> None:
+        """Write one verdict of a gate, as a run with all of its gates does."""
+        number = sum(1 for entry in self.journal.entries() if entry.event == "gate") + 1
+        data = {
+            "title": name.replace("_", " "),
+            "source": "prometheus",
+            "value": 0.002,
+            "blue": None,
+            "limit": 0.01,
+            "unit": "ratio",
+            "samples": 812,
+            "reason": "",
+            "query": QUERY,
+            "line": number,
+            "sha256": "00",
+            **facts,
+        }
+        self.journal.write("gate", clause="3.1a", name=name, result=result, percent=percent, **data)
+
+    def share(self, *, percent: int = 10, green: int = 174, total: int = 1740, inside: bool = True) -> None:
+        """Write what green served at a weight."""
+        low, high = (0.077011, 0.124138) if inside else (0.2, 0.3)
+        self.journal.write("share", clause="3.1a", percent=percent, green=green, total=total, low=low, high=high)
+
+    def decide(self, *, gate: str = "", result: str = "PASS", percent: int = 10, bad_for_s: float = 0.0) -> None:
+        """End a bake: go back when the result is no PASS."""
+        first_bad = rfc3339(self.clock.now() - timedelta(seconds=bad_for_s)) if result != "PASS" else None
+        decision = "advance" if result == "PASS" else "rollback"
+        facts = {"gate": gate, "result": result, "decided_after_s": bad_for_s, "first_bad": first_bad}
+        self.journal.write("gate_decision", clause="3.1a", percent=percent, decision=decision, **facts)
+
+    def markers(self, *, acknowledged: int, missing: int = 0, repeated: int = 0) -> None:
+        """Compare the acknowledged writes with the table."""
+        facts = {"acknowledged": acknowledged, "missing": missing, "repeated": repeated}
+        self.journal.write("markers", clause="3.1a", run="load-1", **facts)
+
+    def probe(self, *, seconds: int = 60, frozen_at: int | None = None) -> None:
+        """Write a minute of the open-loop probe at 10 requests a second, and the latencies by phase and colour."""
+        lines = []
+        for number in range(seconds * 10):
+            frozen = frozen_at is not None and 0 <= number - frozen_at * 10 < 20
+            latency_ms = 2000.0 - (number % 20) * 100 if frozen else 8.0 + number % 5
+            intended = rfc3339(START + timedelta(seconds=number / 10))
+            lines.append({"intended": intended, "latency_ms": latency_ms, "colour": "blue", "error": ""})
+        self.write("load/probe.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        facts = {"count": 5400, "failed": 0, "p50": 5.0, "p90": 9.25, "p99": 21.5, "p99_9": 40.0, "max": 77.7}
+        self.write_json("load/phases.json", {"weight-10": {"blue": facts, "green": {**facts, "count": 600}}})
+
     def load(self, *, seconds: int = 60, failed_at: int | None = None) -> None:
         """Write a minute of load at 100 requests a second, a tenth of them green's after 20 s."""
         lines, totals = [], {"blue": 0, "green": 0, "failed": 0}
@@ -333,4 +381,35 @@ def failed(records: Path, **facts: object) -> Sample:
     sample.not_run("S.1", reason=REASON_NOT_BUILT, kind="not-built")
     sample.load(failed_at=30)
     sample.end("FAILED", exit_code=1, reasons=("3.1a FAIL: green does not satisfy the gate: latency p99",))
+    return sample
+
+
+def sent_back(records: Path, **facts: object) -> Sample:
+    """Write the record of a run of today whose second weight broke a gate beside blue, with everything it measures."""
+    sample = Sample(records)
+    sample.begin()
+    sample.passes("1.1a")
+    sample.weight(10)
+    for _ in range(3):
+        sample.clock.advance(1)
+        sample.verdict("error_ratio")
+        sample.verdict("error_ratio_vs_blue", blue=0.0, title="error ratio beside blue")
+        sample.verdict("served_by", source="load", value=0.1, limit=None)
+    sample.share()
+    sample.markers(acknowledged=211)
+    sample.decide()
+    sample.weight(25)
+    sample.clock.advance(2)
+    words = {"value": 0.182, "blue": 0.001, "samples": 411, "reason": "18.2 %, limit 1 %", **facts}
+    sample.verdict("error_ratio", percent=25)
+    sample.verdict("error_ratio_vs_blue", result="FAIL", percent=25, title="error ratio beside blue", **words)
+    sample.verdict("probe_latency", percent=25, source="load", value=0.011, limit=1.0, unit="s")
+    sample.clock.advance(1.5)
+    sample.decide(gate="error_ratio_vs_blue", result="FAIL", percent=25, bad_for_s=1.5)
+    sample.fails("3.1a", took_s=0.1, reason="a gate does not hold: error ratio beside blue", remedy="read its log")
+    sample.rollback()
+    sample.weight(0)
+    sample.probe(frozen_at=30)
+    sample.load(failed_at=30)
+    sample.end("FAILED", exit_code=1, reasons=("3.1a FAIL: a gate does not hold",))
     return sample

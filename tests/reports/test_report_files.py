@@ -67,6 +67,7 @@ def test_sections_are_bookmarked_and_listed_with_their_pages(tmp_path: Path) -> 
         "Timeline",
         "What failed",
         "Clauses",
+        "Served by",
         "Gates",
         "Deviations from the guide",
         "Evidence",

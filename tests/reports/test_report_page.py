@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sample_record
 
-from reports import build, html, record, timeline, wording
+from reports import build, html, record, shapes, timeline, wording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,11 +230,11 @@ def test_writes_count_as_found_only_up_to_the_look_for_them(tmp_path: Path) -> N
 def test_the_picture_shows_weights_failures_and_the_way_back(tmp_path: Path) -> None:
     drawing = timeline.draw(record.read(sample_record.failed(tmp_path).folder))
     assert drawing is not None
-    labels = [shape.text for shape in drawing.shapes if isinstance(shape, timeline.Label)]
+    labels = [shape.text for shape in drawing.shapes if isinstance(shape, shapes.Label)]
     assert {"10 %", "3.1a fail", "rolled back: blue", "limit 250 ms, above this scale"} <= set(labels)
-    ticks = [s for s in drawing.shapes if isinstance(s, timeline.Path) and s.look == "error" and s.hint]
+    ticks = [s for s in drawing.shapes if isinstance(s, shapes.Path) and s.look == "error" and s.hint]
     assert [tick.hint for tick in ticks] == ["3 failed, 04:12:38"]
-    marks = [s for s in drawing.shapes if isinstance(s, timeline.Box) and s.look == "bad" and s.hint]
+    marks = [s for s in drawing.shapes if isinstance(s, shapes.Box) and s.look == "bad" and s.hint]
     assert len(marks) == 1
 
 
@@ -246,10 +246,10 @@ def test_a_long_run_is_drawn_in_few_shapes_and_loses_no_failure(tmp_path: Path) 
     sample.end("FAILED", exit_code=1)
     drawing = timeline.draw(record.read(sample.folder))
     assert drawing is not None
-    points = sum(len(shape.points) for shape in drawing.shapes if isinstance(shape, timeline.Path))
+    points = sum(len(shape.points) for shape in drawing.shapes if isinstance(shape, shapes.Path))
     assert points < 6000
     assert any(
-        isinstance(s, timeline.Path) and s.look == "error" and s.hint.startswith("3 failed") for s in drawing.shapes
+        isinstance(s, shapes.Path) and s.look == "error" and s.hint.startswith("3 failed") for s in drawing.shapes
     )
 
 
@@ -257,7 +257,7 @@ def test_everything_of_the_picture_is_inside_of_it(tmp_path: Path) -> None:
     drawing = timeline.draw(record.read(sample_record.failed(tmp_path).folder))
     assert drawing is not None
     for shape in drawing.shapes:
-        points = shape.points if isinstance(shape, timeline.Path) else ((shape.x, shape.y),)
+        points = shape.points if isinstance(shape, shapes.Path) else ((shape.x, shape.y),)
         assert all(0 <= x <= drawing.width and -1 <= y <= drawing.height for x, y in points), shape
 
 
@@ -268,5 +268,5 @@ def test_a_gap_in_the_load_is_a_gap_in_the_picture(tmp_path: Path) -> None:
     path.write_text("".join(lines[:20] + lines[40:]), "utf-8")
     drawing = timeline.draw(record.read(sample.folder))
     assert drawing is not None
-    blue = [s for s in drawing.shapes if isinstance(s, timeline.Path) and s.look == "blue-area" and s.closed]
+    blue = [s for s in drawing.shapes if isinstance(s, shapes.Path) and s.look == "blue-area" and s.closed]
     assert len(blue) == 2

@@ -6,8 +6,9 @@ milder than a line says it; a verdict that is none of the known ones counts as E
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cutover.clock import parse_rfc3339, rfc3339
 from cutover.model import Result, worst
@@ -16,15 +17,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from cutover.runbook.journal import Entry
-
 ADVANCE, ROLLBACK = "advance", "rollback"
 PROBE_KEYS = ("planned", "answered", "failed", "p50_ms", "p99_ms", "max_ms")
 _ROUNDED = 1e-6
 """An interval's ends are written down as shares with six digits."""
 
 
-def document(entries: Sequence[Entry]) -> dict[str, Any]:
+class Told(Protocol):
+    """A line of the journal, as whoever reads it holds it."""
+
+    @property
+    def seq(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def time(self) -> datetime:
+        """When it was written."""
+        ...
+
+    @property
+    def event(self) -> str:
+        """What it tells of."""
+        ...
+
+    @property
+    def clause(self) -> str | None:
+        """The clause that it belongs to; None or empty for none."""
+        ...
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Its facts."""
+        ...
+
+
+def document(entries: Sequence[Told]) -> dict[str, Any]:
     """Return verdict.json's `traffic`: what was measured of the cutover, by weight and as a whole."""
     return {
         "shares": [_share(entry) for entry in entries if entry.event == "share"],
@@ -37,7 +65,7 @@ def document(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def contradictions(entries: Sequence[Entry], *, rolled_back: bool) -> list[str]:
+def contradictions(entries: Sequence[Told], *, rolled_back: bool) -> list[str]:
     """Return what speaks against passing, whatever the scenarios said."""
     found = []
     for entry in entries:
@@ -57,7 +85,7 @@ def contradictions(entries: Sequence[Entry], *, rolled_back: bool) -> list[str]:
     return found
 
 
-def verdict_of(entry: Entry) -> Result:
+def verdict_of(entry: Told) -> Result:
     """Return a gate line's verdict; no data, and a word that is no verdict, is ERROR."""
     try:
         result = Result(str(entry.data.get("result")))
@@ -66,7 +94,7 @@ def verdict_of(entry: Entry) -> Result:
     return Result.ERROR if result is Result.NOT_RUN else result
 
 
-def bad_gates(entries: Iterable[Entry]) -> list[tuple[Result, str]]:
+def bad_gates(entries: Iterable[Told]) -> list[tuple[Result, str]]:
     """Return each gate's worst verdict that is no PASS, with its sentence; the worst gate first."""
     found: dict[str, tuple[Result, str]] = {}
     for entry in entries:
@@ -86,10 +114,10 @@ def bad_gates(entries: Iterable[Entry]) -> list[tuple[Result, str]]:
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
-def _share(entry: Entry) -> dict[str, Any]:
+def _share(entry: Told) -> dict[str, Any]:
     data = entry.data
-    green, total = int(data.get("green") or 0), int(data.get("total") or 0)
-    low, high = float(data.get("low") or 0), float(data.get("high") or 0)
+    green, total = _size(data.get("green")), _size(data.get("total"))
+    low, high = _number(data.get("low")) or 0.0, _number(data.get("high")) or 0.0
     share = green / total if total else 0.0
     return {
         "time": rfc3339(entry.time),
@@ -103,9 +131,9 @@ def _share(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _gates(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def _gates(entries: Sequence[Told]) -> list[dict[str, Any]]:
     """Return each gate at each weight: its worst verdict, and how many there were."""
-    groups: dict[tuple[str, str, Any], list[Entry]] = {}
+    groups: dict[tuple[str, str, Any], list[Told]] = {}
     for entry in entries:
         if entry.event == "gate":
             groups.setdefault((str(entry.data.get("name")), entry.clause or "", entry.data.get("percent")), []).append(
@@ -124,7 +152,7 @@ def _gates(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def _decision(entry: Entry) -> dict[str, Any]:
+def _decision(entry: Told) -> dict[str, Any]:
     data = entry.data
     first_bad = moment(data.get("first_bad"))
     return {
@@ -139,7 +167,7 @@ def _decision(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _rollback(entries: Sequence[Entry]) -> dict[str, Any] | None:
+def _rollback(entries: Sequence[Told]) -> dict[str, Any] | None:
     """Return how long the way from the first bad sample to blue took; None when no gate decided to go back."""
     decided = next((e for e in reversed(entries) if e.event == "gate_decision" and _goes_back(e)), None)
     if decided is None:
@@ -164,7 +192,7 @@ def _rollback(entries: Sequence[Entry]) -> dict[str, Any] | None:
     }
 
 
-def _goes_back(entry: Entry) -> bool:
+def _goes_back(entry: Told) -> bool:
     return entry.data.get("decision") == ROLLBACK
 
 
@@ -172,12 +200,12 @@ def _between_s(start: datetime | None, end: datetime | None) -> float | None:
     return round(max(0.0, (end - start).total_seconds()), 3) if start is not None and end is not None else None
 
 
-def _markers(entries: Sequence[Entry]) -> dict[str, Any] | None:
+def _markers(entries: Sequence[Told]) -> dict[str, Any] | None:
     """Return every comparison of the acknowledged writes with the table; None when there was none."""
-    compared = [
+    compared: list[dict[str, Any]] = [
         {
             "time": rfc3339(entry.time),
-            "acknowledged": int(entry.data.get("acknowledged") or 0),
+            "acknowledged": _size(entry.data.get("acknowledged")),
             "missing": _size(entry.data.get("missing")),
             "repeated": _size(entry.data.get("repeated")),
         }
@@ -197,38 +225,40 @@ def _markers(entries: Sequence[Entry]) -> dict[str, Any] | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a number that is none below zero; None for anything else, as "nan"."""
-    return value if isinstance(value, int | float) and value >= 0 else None
+    """Return a finite number that is none below zero; None for anything else, as "nan"."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return None
+    return value
 
 
 def _size(value: object) -> int:
     """Return a number, or how many there are of a list."""
     if isinstance(value, list | tuple):
         return len(value)
-    return int(value) if isinstance(value, int | float) else 0
+    return int(_number(value) or 0)
 
 
-def _load(entries: Sequence[Entry]) -> dict[str, Any] | None:
+def _load(entries: Sequence[Told]) -> dict[str, Any] | None:
     data = _last(entries, "load_finished") or _last(entries, "load")
     if not data:
         return None
-    attempted, planned = int(data.get("attempted") or 0), data.get("planned")
+    attempted, planned = _size(data.get("attempted")), _number(data.get("planned"))
     return {
-        "planned": round(float(planned)) if planned is not None else None,
+        "planned": round(planned) if planned is not None else None,
         "attempted": attempted,
-        "failed": int(data.get("failed") or 0),
-        "attempted_ratio": round(attempted / float(planned), 4) if planned else None,
+        "failed": _size(data.get("failed")),
+        "attempted_ratio": round(attempted / planned, 4) if planned else None,
     }
 
 
-def _probe(entries: Sequence[Entry]) -> dict[str, Any] | None:
+def _probe(entries: Sequence[Told]) -> dict[str, Any] | None:
     found = _last(entries, "load_finished").get("probe") or _last(entries, "load").get("probe")
     if not isinstance(found, dict):
         return None
     return {key: _number(found.get(key)) for key in PROBE_KEYS}
 
 
-def _last(entries: Sequence[Entry], event: str) -> Mapping[str, Any]:
+def _last(entries: Sequence[Told], event: str) -> Mapping[str, Any]:
     return next((entry.data for entry in reversed(entries) if entry.event == event), {})
 
 
