@@ -1,236 +1,290 @@
 """What the load generator sends to the public host during an upgrade, and how it is counted.
 
-A mix of cheap reads, reads from the database and the store, numbered write markers and a few scans, at the arrival rate
-that the policy sets. Settings come as JSON in CUTOVER_LOAD_SETTINGS; files go to the folder they name:
-requests.jsonl (one line a second), markers.jsonl (one line an acknowledged marker), summary.json (at the end).
-Invariants: every request is counted in the second in which its answer came, by the colour that the answer names; a
-marker is written down only after it was acknowledged; the process ends by itself.
+A mix of cheap reads, reads from the database and the store, numbered write markers and a few scans, at the rate that
+the policy sets for the phase of the upgrade. This one file is all that a worker needs besides Locust: settings and pace
+come from the master, and each second that has ended goes back to it. The master, or the one process that does
+everything, follows the phase and writes the record's files (`load.ledger`).
+Invariants: every request is counted once, in the second in which its answer came, by the colour that the answer names;
+a marker is told of only after it was acknowledged, and no two workers use the same number; a request that is cut off
+when the load ends has failed; every process ends by itself.
 """
 
 from __future__ import annotations
 
+import bisect
+import ctypes
 import itertools
 import json
+import math
 import os
 import random
+import signal
+import sys
 import time
-from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from locust import FastHttpUser, constant_throughput, events, task
+from locust import FastHttpUser, LoadTestShape, events, task
+from locust.runners import MasterRunner, WorkerRunner
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+
+    from locust.argument_parser import LocustArgumentParser
     from locust.env import Environment
+    from locust.rpc.protocol import Message
     from locust.runners import Runner
 
-SETTINGS: dict[str, Any] = json.loads(os.environ["CUTOVER_LOAD_SETTINGS"])
-FOLDER = Path(SETTINGS["folder"])
-COLOUR_HEADER = SETTINGS["colour_header"]
-WRITE_SHARE: float = SETTINGS["write_share"]
-SCAN_SHARE: float = SETTINGS["scan_share"]
+    from load.ledger import Ledger
+
 MOST_SCANS_PER_S = 10.0
 """A scan is work for the platform's workers, not for its web tier: more of them would only fill a queue."""
-SCAN_EVERY = max(1.0 / SCAN_SHARE, SETTINGS["requests_per_s"] / MOST_SCANS_PER_S) if SCAN_SHARE else 0.0
 KNOWN_ITEMS = 200
-MOST_FAILURES = 100
+MOST_FAILURES = 20
+"""Told of a second; all are counted."""
 NOBODY = "nobody"
 """What answers that name no colour, and requests without an answer, are counted under."""
-
-# Reads by kind: a quarter of them from PostgreSQL.
+MARKERS_A_WORKER = 1_000_000_000
+"""Numbers of the first worker begin at 1, of the second at this and 1, and so on."""
 READS = (("catalogue", 0.65), ("item", 0.20), ("list", 0.05), ("content", 0.10))
-
-
-def percentile(ordered: list[float], share: float) -> float:
-    """Return the nearest-rank percentile of a sorted, non-empty list."""
-    return ordered[max(0, min(len(ordered) - 1, round(share * len(ordered) + 0.5) - 1))]
-
-
-class Second:
-    """What happened since the last line was written."""
-
-    def __init__(self) -> None:
-        self.attempted = 0
-        self.failed = 0
-        self.reads = 0
-        self.writes = 0
-        self.scans = 0
-        self.by_colour: Counter[str] = Counter()
-        self.latencies_ms: dict[str, list[float]] = {}
-
-    def add(self, *, colour: str, kind: str, failed: bool, latency_ms: float) -> None:
-        """Count one request."""
-        self.attempted += 1
-        self.failed += failed
-        self.by_colour[colour] += 1
-        self.latencies_ms.setdefault(colour, []).append(latency_ms)
-        if kind == "read":
-            self.reads += 1
-        else:
-            self.writes += 1
-            self.scans += kind == "scan" and not failed
-
-    def line(self, *, moment: datetime, elapsed_s: float, users: int) -> dict[str, Any]:
-        """Return the second as it is written."""
-        ordered = {colour: sorted(values) for colour, values in self.latencies_ms.items()}
-        return {
-            "time": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "elapsed_s": round(elapsed_s, 3),
-            "users": users,
-            "attempted": self.attempted,
-            "failed": self.failed,
-            "by_colour": dict(self.by_colour),
-            "p50_ms": {colour: round(percentile(values, 0.50), 3) for colour, values in ordered.items()},
-            "p99_ms": {colour: round(percentile(values, 0.99), 3) for colour, values in ordered.items()},
-            "reads": self.reads,
-            "writes": self.writes,
-            "scans": self.scans,
-        }
+"""Reads by kind: a quarter of them from PostgreSQL."""
+LOOK_S = 0.02
+"""How often the master looks whether a second is complete."""
+BINARY_DIGITS = 11
+"""Of a latency: HdrHistogram's buckets for three significant decimal ones."""
+PR_SET_PDEATHSIG = 1
 
 
 class Recorder:
-    """Counts requests, writes a line each second and the summary at the end."""
+    """Counts what this process sends, second by second."""
 
     def __init__(self) -> None:
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        self._requests = (FOLDER / "requests.jsonl").open("w", encoding="utf-8", buffering=1)
-        self._markers = (FOLDER / "markers.jsonl").open("w", encoding="utf-8", buffering=1)
-        self._second = Second()
-        self._totals: Counter[str] = Counter()
-        self._by_colour: Counter[str] = Counter()
-        self._failures: list[dict[str, str]] = []
-        self._acknowledged = 0
-        self._started: float | None = None
-        self._ended = False
+        # Seconds since the epoch that do not jump with the wall clock.
+        self._offset_s = time.time() - time.perf_counter()
+        self._closed: list[dict[str, Any]] = []
+        self._begin(math.floor(self.now_s()))
 
-    def add(self, *, method: str, name: str, kind: str, colour: str, error: str, latency_ms: float) -> None:
-        """Count one request; `error` is empty for a good one."""
-        self._second.add(colour=colour or NOBODY, kind=kind, failed=bool(error), latency_ms=latency_ms)
-        if error and len(self._failures) < MOST_FAILURES:
-            moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            self._failures.append({"time": moment, "method": method, "name": name, "error": error, "colour": colour})
+    def now_s(self) -> float:
+        """Return the time in seconds since the epoch."""
+        return time.perf_counter() + self._offset_s
+
+    def _begin(self, second: int) -> None:
+        self._second = second
+        self._ends_s = second + 1 - self._offset_s  # as perf_counter tells it
+        self._counts: dict[tuple[str, str, bool, int], int] = {}
+        self._markers: list[int] = []
+        self._failures: list[dict[str, str]] = []
+
+    def add(self, kind: str, colour: str, started_s: float, *, failed: bool = False) -> None:
+        """Count a request that ends now. started_s: as perf_counter told it."""
+        ended_s = time.perf_counter()
+        if ended_s >= self._ends_s:
+            self._close(ended_s)
+        latency_us = int((ended_s - started_s) * 1_000_000)
+        shift = latency_us.bit_length() - BINARY_DIGITS
+        if shift > 0:
+            latency_us = latency_us >> shift << shift
+        key = (kind, colour, failed, latency_us)
+        self._counts[key] = self._counts.get(key, 0) + 1
 
     def acknowledge(self, number: int) -> None:
-        """Write down that a marker was acknowledged."""
-        self._acknowledged += 1
-        self._markers.write(f'{{"run":{json.dumps(SETTINGS["run"])},"number":{number}}}\n')
+        """Keep the number of a marker that was acknowledged."""
+        self._markers.append(number)
 
-    def run(self, runner: Runner | None) -> None:
-        """Write a line each second until the end."""
-        start_s = self._started = time.monotonic()
-        for number in itertools.count(1):
-            gevent.sleep(max(0.0, start_s + number - time.monotonic()))
-            self._write(runner.user_count if runner is not None else 0)
+    def explain(self, *, method: str, name: str, error: str, colour: str) -> None:
+        """Say why a request failed."""
+        if len(self._failures) < MOST_FAILURES:
+            seconds, fraction = divmod(self.now_s(), 1)
+            moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(fraction * 1e6):06}Z"
+            self._failures.append({"time": moment, "method": method, "name": name, "error": error, "colour": colour})
 
-    def _write(self, users: int) -> None:
-        second, self._second = self._second, Second()
-        elapsed_s = time.monotonic() - (self._started or 0.0)
-        line = second.line(moment=datetime.now(UTC), elapsed_s=elapsed_s, users=users)
-        for key in ("attempted", "failed", "reads", "writes", "scans"):
-            self._totals[key] += line[key]
-        self._by_colour.update(second.by_colour)
-        self._requests.write(json.dumps(line, separators=(",", ":")) + "\n")
+    def _close(self, now_s: float) -> None:
+        rows = [[*key, count] for key, count in self._counts.items()]
+        one = {"second": self._second, "rows": rows, "markers": self._markers, "failures": self._failures}
+        self._closed.append(one)
+        self._begin(math.floor(now_s + self._offset_s))
+
+    def report(self, users: int, *, is_last: bool = False) -> dict[str, Any]:
+        """Return the seconds that have ended since the last report; with the last one, the one that goes on."""
+        now_s = time.perf_counter()
+        if is_last or now_s >= self._ends_s:
+            self._close(now_s)
+        closed, self._closed = self._closed, []
+        return {"sent": self.now_s(), "users": users, "seconds": closed}
+
+    def until_report_s(self) -> float:
+        """Return how long this second lasts."""
+        return max(0.0, self._ends_s - time.perf_counter())
+
+
+class Generator:
+    """One process of the load generator: what it was told, and its part in the whole."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, Any] = {}
+        self.recorder = Recorder()
+        self.pace_s = 1.0
+        """From one request of a user to its next."""
+        self.ledger: Ledger | None = None
+        self.numbers: Iterator[int] = itertools.count(1)
+        self.choice = random.Random()  # noqa: S311 (the mix of a load is no secret)
+        self.items: list[str] = []
+        self.mix: tuple[list[float], list[str]] = ([], [])
+        self._greenlets: list[gevent.Greenlet] = []
+
+    def configure(self, settings: dict[str, Any], *, pace_s: float, index: int) -> None:
+        """Take the settings. index: which of the workers this is, from 0."""
+        self.settings, self.pace_s = settings, pace_s
+        self.numbers = itertools.count(index * MARKERS_A_WORKER + 1)
+        self.choice.seed(f"{settings['run']} {index}")
+        self.mix = mix(settings)
+        PublicUser.think_time_s = settings["think_time_s"]
+        PublicUser.colour_header = settings["colour_header"]
+
+    def send_seconds(self, runner: Runner) -> None:
+        """Report each second as it ends."""
+        while True:
+            gevent.sleep(self.recorder.until_report_s())
+            runner.send_message("seconds", self.recorder.report(runner.user_count))
+
+    def write_seconds(self) -> None:
+        """Write each second as it becomes complete."""
+        while True:
+            gevent.sleep(LOOK_S)
+            if self.ledger is not None:
+                self.ledger.write_due(now_s=self.recorder.now_s())
+
+    def open(self, options: Namespace) -> dict[str, Any]:
+        """Open the record's files, once, and return the settings. The master alone."""
+        if self.ledger is None:
+            from load.ledger import Ledger  # noqa: PLC0415  # a worker has this one file alone
+
+            self.settings = json.loads(options.cutover_settings)
+            began_s = self.recorder.now_s()
+            self.ledger = Ledger(Path(self.settings["folder"]), run=self.settings["run"], began_s=began_s)
+        return self.settings
+
+    def plan(self, phase: str, requests_per_s: float) -> None:
+        """Write down what is asked for from now on."""
+        if self.ledger is not None:
+            self.ledger.plan(phase, requests_per_s, now_s=self.recorder.now_s())
+
+    def begin(self, environment: Environment) -> None:
+        """Start whatever this process does beside its users."""
+        runner, options = environment.runner, environment.parsed_options
+        if runner is None or options is None or self._greenlets:
+            return
+        index = 0 if isinstance(runner, MasterRunner) else getattr(runner, "worker_index", 0)
+        self.configure(json.loads(options.cutover_settings), pace_s=options.cutover_pace_s, index=index)
+        self.recorder = Recorder()
+        self._greenlets.append(gevent.spawn_later(self.settings["longest_run_s"] + 30, os._exit, 1))
+        if not isinstance(runner, MasterRunner):
+            self._greenlets.append(gevent.spawn(self.send_seconds, runner))
+        if not isinstance(runner, WorkerRunner):
+            self._greenlets.append(gevent.spawn(self.write_seconds))
+
+    def end(self, runner: Runner | None) -> None:
+        """Report the last second: the users have ended."""
+        for greenlet in self._greenlets[1:]:
+            greenlet.kill(block=False)
+        if runner is not None and not isinstance(runner, MasterRunner) and self._greenlets:
+            runner.send_message("seconds", self.recorder.report(0, is_last=True))
 
     def finish(self) -> None:
-        """Write the last part of a second and the summary. Idempotent."""
-        if self._ended or self._started is None:
-            return
-        self._ended = True
-        elapsed_s = time.monotonic() - self._started
-        self._write(0)
-        summary = {
-            "planned": round(SETTINGS["requests_per_s"] * elapsed_s),
-            **{key: self._totals[key] for key in ("attempted", "failed")},
-            "by_colour": dict(self._by_colour),
-            **{key: self._totals[key] for key in ("reads", "writes", "scans")},
-            "markers_acknowledged": self._acknowledged,
-            "seconds": round(elapsed_s, 3),
-            "failures": self._failures,
-        }
-        temporary = FOLDER / "summary.json.part"
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(FOLDER / "summary.json")
+        """Write the last second: no report can come any more."""
+        if self.ledger is not None:
+            self.ledger.finish(now_s=self.recorder.now_s())
 
 
-RECORDER = Recorder()
-GREENLETS: list[gevent.Greenlet] = []
-NUMBERS = itertools.count(1)
-ITEMS: list[str] = []
-CHOICE = random.Random(SETTINGS["run"])  # noqa: S311 (the mix of a load is no secret, and is the same in each run)
-
-
-def begin(environment: Environment, **_: object) -> None:
-    """Start writing, and see to it that the process ends however long the load is left alone."""
-    GREENLETS.append(gevent.spawn(RECORDER.run, environment.runner))
-    GREENLETS.append(gevent.spawn_later(SETTINGS["longest_run_s"] + 30, os._exit, 1))
-
-
-def end(**_: object) -> None:
-    """Stop writing and sum up: every request has ended by now."""
-    for greenlet in GREENLETS:
-        greenlet.kill(block=False)
-    RECORDER.finish()
-
-
-events.test_start.add_listener(begin)  # type: ignore[no-untyped-call]
-events.quit.add_listener(end)  # type: ignore[no-untyped-call]
+def mix(settings: dict[str, Any]) -> tuple[list[float], list[str]]:
+    """Return the upper ends of what a draw between 0 and 1 means, and what it means."""
+    scan_share, write_share = settings["scan_share"], settings["write_share"]
+    if scan_share:
+        scan_share = min(scan_share, MOST_SCANS_PER_S / settings["requests_per_s"])
+    kinds = [("scan", scan_share), ("marker", max(0.0, write_share - scan_share))]
+    reads = 1.0 - sum(share for _, share in kinds)
+    kinds += [(kind, reads * share) for kind, share in READS]
+    ends = list(itertools.accumulate(share for _, share in kinds))
+    ends[-1] = 1.0
+    return ends, [kind for kind, _ in kinds]
 
 
 class PublicUser(FastHttpUser):
     """Somebody at the public host: mostly reads, some writes, now and then a scan."""
 
-    wait_time = constant_throughput(SETTINGS["requests_per_s"] / SETTINGS["users"])
     connection_timeout = 10.0
     network_timeout = 10.0
+    think_time_s = 0.0
+    colour_header = ""
+    _due_s = 0.0
+
+    def on_start(self) -> None:
+        """Begin somewhere within the pace, so that users do not go in step."""
+        self._due_s = time.perf_counter() - GENERATOR.choice.random() * GENERATOR.pace_s
+        self.wait()  # type: ignore[no-untyped-call]
+
+    def wait_time(self) -> float:
+        """Return how long to wait for the next request's time; who is late does not hurry to catch up."""
+        now_s = time.perf_counter()
+        self._due_s = max(self._due_s + GENERATOR.pace_s, now_s + self.think_time_s)
+        return self._due_s - now_s
 
     @task
     def act(self) -> None:
         """Send one request of the mix."""
-        draw = CHOICE.random()
-        if SCAN_EVERY and draw < 1.0 / SCAN_EVERY:
-            self._scan()
-        elif draw < WRITE_SHARE:
+        ends, kinds = GENERATOR.mix
+        kind = kinds[bisect.bisect_left(ends, GENERATOR.choice.random())]
+        if kind == "marker":
             self._marker()
+        elif kind == "scan":
+            body = {"image": f"registry.example/load/{GENERATOR.choice.randrange(100)}:1"}
+            self._send("POST", "/api/v1/scans", "scan", kind="scan", expected=202, body=body)
+        elif kind == "catalogue":
+            self._send("GET", "/api/v1/catalogue", "catalogue")
+        elif kind == "list" or not GENERATOR.items:
+            answer = self._send("GET", f"/api/v1/evidence?limit={KNOWN_ITEMS}", "evidence list")
+            GENERATOR.items = identifiers(answer) or GENERATOR.items
         else:
-            self._read()
-
-    def _read(self) -> None:
-        (kind,) = CHOICE.choices([name for name, _ in READS], [share for _, share in READS])
-        if kind == "catalogue":
-            self._send("GET", "/api/v1/catalogue", name="catalogue", kind="read", expected=200)
-        elif kind == "list" or not ITEMS:
-            answer = self._send("GET", f"/api/v1/evidence?limit={KNOWN_ITEMS}", "evidence list", "read", 200)
-            ITEMS[:] = identifiers(answer) or ITEMS
-        else:
-            path = f"/api/v1/evidence/{CHOICE.choice(ITEMS)}" + ("/content" if kind == "content" else "")
-            self._send("GET", path, name=f"evidence {kind}", kind="read", expected=200)
+            path = f"/api/v1/evidence/{GENERATOR.choice.choice(GENERATOR.items)}"
+            self._send("GET", path + ("/content" if kind == "content" else ""), "evidence " + kind)
 
     def _marker(self) -> None:
-        number = next(NUMBERS)
-        body = {"run": SETTINGS["run"], "number": number}
-        if self._send("POST", "/api/v1/markers", "marker", "write", 201, body=body) is not None:
-            RECORDER.acknowledge(number)
-
-    def _scan(self) -> None:
-        body = {"image": f"registry.example/load/{CHOICE.randrange(100)}:1"}
-        self._send("POST", "/api/v1/scans", name="scan", kind="scan", expected=202, body=body)
+        number = next(GENERATOR.numbers)
+        body = {"run": GENERATOR.settings["run"], "number": number}
+        if self._send("POST", "/api/v1/markers", "marker", kind="write", expected=201, body=body) is not None:
+            GENERATOR.recorder.acknowledge(number)
 
     def _send(
-        self, method: str, path: str, name: str, kind: str, expected: int, *, body: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        name: str,
+        *,
+        kind: str = "read",
+        expected: int = 200,
+        body: dict[str, Any] | None = None,
     ) -> bytes | None:
         """Send a request and count it; return the body of a good answer, None otherwise."""
-        started_s = time.monotonic()
-        with self.client.request(method, path, name=name, json=body, catch_response=True) as response:
-            latency_ms = (time.monotonic() - started_s) * 1000
-            colour = (response.headers.get(COLOUR_HEADER) if response.headers else None) or ""
-            error = ""
-            if response.status_code != expected:
-                error = f"status {response.status_code}" if response.status_code else f"no answer: {response.error}"
-                response.failure(error)
-            RECORDER.add(method=method, name=name, kind=kind, colour=colour, error=error, latency_ms=latency_ms)
-            return None if error else bytes(response.content or b"")
+        recorder, started_s = GENERATOR.recorder, time.perf_counter()
+        try:
+            response = self.client.request(method, path, name=name, json=body)
+        except BaseException as problem:  # what ends this user too: it was sent and not answered
+            recorder.add(kind, NOBODY, started_s, failed=True)
+            ended = isinstance(problem, gevent.GreenletExit)
+            error = "no answer before the load ended" if ended else f"no answer: {problem!r}"
+            recorder.explain(method=method, name=name, error=error, colour="")
+            raise
+        colour = str((response.headers.get(self.colour_header) if response.headers else None) or NOBODY)
+        if response.status_code == expected:
+            recorder.add(kind, colour, started_s)
+            return response.content or b""
+        recorder.add(kind, colour, started_s, failed=True)
+        status = response.status_code
+        error = f"status {status}" if status else f"no answer: {getattr(response, 'error', None)}"
+        recorder.explain(method=method, name=name, error=error, colour="" if colour == NOBODY else colour)
+        return None
 
 
 def identifiers(answer: bytes | None) -> list[str]:
@@ -242,3 +296,128 @@ def identifiers(answer: bytes | None) -> list[str]:
         document if isinstance(document, list) else next((v for v in document.values() if isinstance(v, list)), [])
     )
     return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
+
+
+class PhaseShape(LoadTestShape):
+    """As many users, and each at such a pace, as the upgrade's phase asks for. Only the master asks it."""
+
+    is_ending = False
+    _asked: tuple[str, float, float] | None = None
+    _users = 0
+
+    def tick(self) -> tuple[int, float] | None:
+        """Return the users to have now and how fast to get there; None when the longest run is over."""
+        environment = self.runner.environment if self.runner is not None else None
+        options = environment.parsed_options if environment is not None else None
+        if self.runner is None or options is None:
+            return None
+        if self.is_ending:
+            return self.runner.shape_last_tick  # type: ignore[return-value]  # two numbers, as below
+        settings, run_s = GENERATOR.open(options), time.perf_counter() - self.start_time
+        if run_s >= settings["longest_run_s"]:
+            drain(self.runner)
+            return None
+        phase = control(settings)
+        requests_per_s = settings["requests_per_s"] * share(phase, settings)
+        all_users = max(1, math.ceil(settings["users"] * share(phase, settings)))
+        warming = run_s < settings["warm_up_s"]
+        users = max(1, int(all_users * run_s / settings["warm_up_s"])) if warming else all_users
+        self._ask(options, phase, 0.0 if warming else requests_per_s, all_users / requests_per_s)
+        at_once, self._users = float(max(users, self._users)), users
+        return users, at_once
+
+    def _ask(self, options: Namespace, phase: str, planned_per_s: float, pace_s: float) -> None:
+        """Tell the workers their pace, and the ledger what is planned, where that has changed."""
+        asked = (phase, planned_per_s, pace_s)
+        if self.runner is None or asked == self._asked:
+            return
+        self._asked = asked
+        options.cutover_pace_s = pace_s  # for workers that join later
+        GENERATOR.pace_s = pace_s
+        if isinstance(self.runner, MasterRunner):
+            self.runner.send_message("pace", {"pace_s": pace_s})
+        GENERATOR.plan(phase, planned_per_s)
+
+
+def control(settings: dict[str, Any]) -> str:
+    """Return the phase that the harness last named."""
+    try:
+        content = (Path(settings["folder"]) / "control.json").read_text(encoding="utf-8")
+        return str(json.loads(content)["phase"])
+    except FileNotFoundError:
+        return "prepare"
+
+
+def share(phase: str, settings: dict[str, Any]) -> float:
+    """Return the share of the policy's rate that a phase asks for."""
+    if phase.startswith("weight-") or phase in {"promoted", "rollback"}:
+        return float(settings["cutover_share"])
+    if phase in {"validate", "observe"}:
+        return float(settings["validation_share"])
+    return 1.0
+
+
+def drain(runner: Runner) -> None:
+    """End every user of every worker, each when its request is answered, and wait until the workers have said so."""
+    shape = runner.environment.shape_class
+    if not isinstance(shape, PhaseShape) or shape.is_ending:
+        return
+    shape.is_ending = True
+    now_s = GENERATOR.recorder.now_s
+    GENERATOR.plan(control(GENERATOR.settings), 0.0)
+    if isinstance(runner, MasterRunner) and runner.user_count:
+        runner.start(0, float(max(1, runner.target_user_count)))
+        bound_s = now_s() + runner.environment.stop_timeout + 2
+        while runner.user_count and now_s() < bound_s:
+            gevent.sleep(LOOK_S)
+
+
+GENERATOR = Generator()
+
+
+def add_options(parser: LocustArgumentParser) -> None:
+    """Add the options that Locust hands from the master to its workers."""
+    parser.add_argument("--cutover-settings", default="{}", include_in_web_ui=False, help="JSON")
+    parser.add_argument("--cutover-pace-s", type=float, default=1.0, include_in_web_ui=False, help="set by the master")
+
+
+def prepare(environment: Environment, runner: Runner, **_: object) -> None:
+    """Take part in the talk between master and workers; the local runner talks to itself."""
+    options = environment.parsed_options
+    if isinstance(runner, WorkerRunner):
+        runner.register_message("pace", take_pace)
+        if options is not None and options.processes:  # forked: it would outlive a master that was killed
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        return
+    runner.register_message("seconds", take_seconds)
+    if options is not None and isinstance(runner, MasterRunner):
+        options.expect_workers = json.loads(options.cutover_settings)["workers"]
+    # Locust minds SIGTERM only after a shape has come to its end.
+    gevent.signal_handler(signal.SIGTERM, end_early, runner)
+
+
+def end_early(runner: Runner) -> None:
+    """End the load as the shape would: users first, then the workers."""
+    if runner.shape_greenlet is None:  # workers are still awaited
+        sys.exit(0)
+    drain(runner)
+    if runner.shape_greenlet is not None:
+        runner.shape_greenlet.kill(block=False)
+
+
+def take_pace(msg: Message, **_: object) -> None:
+    """Send from now on at the pace that the master says."""
+    GENERATOR.pace_s = msg.data["pace_s"]
+
+
+def take_seconds(msg: Message, **_: object) -> None:
+    """Write down what a worker reports."""
+    if GENERATOR.ledger is not None:
+        GENERATOR.ledger.take(msg.node_id, msg.data, now_s=GENERATOR.recorder.now_s())
+
+
+events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]
+events.init.add_listener(prepare)  # type: ignore[no-untyped-call]
+events.test_start.add_listener(lambda environment, **_: GENERATOR.begin(environment))  # type: ignore[no-untyped-call]
+events.test_stop.add_listener(lambda environment, **_: GENERATOR.end(environment.runner))  # type: ignore[no-untyped-call]
+events.quit.add_listener(lambda **_: GENERATOR.finish())  # type: ignore[no-untyped-call]

@@ -13,11 +13,13 @@ from cutover.site.load import LoadSecond, add_up, parse_second, seconds_between
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cutover import latency
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def second(number: int, *, failed: int = 0, p99_ms: Mapping[str, float] | None = None) -> LoadSecond:
-    """Return the second that ends `number` seconds after the start: ten requests, one of them green's."""
+def second(number: int, *, failed: int = 0, latencies_us: Mapping[str, latency.Counts] | None = None) -> LoadSecond:
+    """Return the second that ends `number` seconds after the start: ten requests of twelve, one of them green's."""
     return LoadSecond(
         time=START + timedelta(seconds=number),
         elapsed_s=float(number),
@@ -25,11 +27,18 @@ def second(number: int, *, failed: int = 0, p99_ms: Mapping[str, float] | None =
         attempted=10,
         failed=failed,
         by_colour={"blue": 9, "green": 1},
+        failed_by_colour={"green": failed},
         p50_ms={},
-        p99_ms=p99_ms or {"blue": 10.0},
+        p99_ms={},
         reads=8,
         writes=2,
         scans=1,
+        planned=12.0,
+        phase="prepare",
+        failures=(),
+        workers=1,
+        workers_lost=(),
+        latencies_us=latencies_us or {},
     )
 
 
@@ -49,16 +58,19 @@ def test_counts_add_up() -> None:
     totals = add_up([*SECONDS, second(11, failed=3)])
     assert (totals.attempted, totals.failed, totals.by_colour) == (110, 3, {"blue": 99, "green": 11})
     assert (totals.reads, totals.writes, totals.scans, totals.seconds, totals.rps) == (88, 22, 11, 11.0, 10.0)
+    assert totals.planned == 132.0
 
 
-def test_one_hiccup_does_not_stand_for_all() -> None:
-    values = [{"green": 10.0}, {"green": 900.0}, {"green": 12.0}, {"blue": 1.0}]
-    assert add_up([second(n, p99_ms=value) for n, value in enumerate(values)]).p99_ms == {"green": 12.0, "blue": 1.0}
+def test_a_p99_is_that_of_all_the_latencies_together() -> None:
+    first = second(1, latencies_us={"green": {1000: 99}, "blue": {7000: 1}})
+    seconds = [first, second(2, latencies_us={"green": {9000: 2}})]
+    assert add_up(seconds).p99_ms == {"green": 9.0, "blue": 7.0}
+    assert add_up([first, second(2, latencies_us={"green": {9000: 1}})]).p99_ms["green"] == 1.0
 
 
 def test_nothing_is_nothing() -> None:
     totals = add_up([])
-    assert (totals.attempted, totals.seconds, totals.rps, totals.p99_ms) == (0, 0.0, 0.0, {})
+    assert (totals.attempted, totals.planned, totals.seconds, totals.rps, totals.p99_ms) == (0, 0.0, 0.0, 0.0, {})
 
 
 LINE = {
@@ -68,11 +80,17 @@ LINE = {
     "attempted": 10,
     "failed": 0,
     "by_colour": {"blue": 10},
+    "failed_by_colour": {},
     "p50_ms": {"blue": 1.0},
     "p99_ms": {"blue": 2.0},
     "reads": 9,
     "writes": 1,
     "scans": 0,
+    "planned": 10.0,
+    "phase": "weight-10",
+    "failures": [],
+    "workers": 1,
+    "workers_lost": [],
 }
 
 

@@ -1,30 +1,29 @@
-"""Run the load generator beside the upgrade, and read what it measures.
+"""Run the load generator and the open-loop probe beside the upgrade, and read what they measure.
 
-Locust patches the interpreter, so it has a process of its own. It writes one line a second; this side only reads them.
-Invariants: the process ends with the harness (the kernel sees to it) and by itself after its longest run; a second that
-was not written was not measured; counts are what the generator saw, never what was planned.
+Locust patches the interpreter, so it has a process of its own; the probe has one because nothing may hold it up. Both
+write; this side only reads, and tells the generator the phase. Invariants: both end with the harness (the kernel sees
+to it) and by themselves after their longest run; a second that was not written was not measured; counts are what was
+seen, never what was planned; the record is complete however they end.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
-import math
-import os
-import signal
-import statistics
-import subprocess
 import sys
 import threading
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from cutover import project
-from cutover.clock import parse_rfc3339
+from cutover import latency, project
+from cutover.clock import parse_rfc3339, rfc3339
 from cutover.errors import CouldNotMeasure
-from cutover.runbook.ports import LoadTotals
+from cutover.policy import Probe
+from cutover.runbook.ports import LoadTotals, ProbeTotals
+from cutover.site.beside import Companion, GrowingFile
+from cutover.site.probe import ProbeRunner
 from cutover.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -36,10 +35,14 @@ if TYPE_CHECKING:
     from cutover.runbook.upgrade import Upgrade
 
 _STOP_S = 15.0
-_SLOWEST_START_S = 60.0
+_STOP_TIMEOUT_S = 5
+"""How long a request that is under way when the load ends may take."""
+_SLOWEST_START_S = 75.0
+_WORKERS_CONNECT_WITHIN_S = 60
 _LONGEST_RUN_S = 6 * 3600.0
-_PR_SET_PDEATHSIG = 1
-_SETTINGS = "CUTOVER_LOAD_SETTINGS"
+_LOOK_S = 0.05
+_MOST_FAILURES = 100
+_EVERYWHERE = {"*", "0.0.0.0", "::"}  # noqa: S104 (names of it, nothing listens there for that)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,34 +56,97 @@ class LoadSecond:
     attempted: int
     failed: int
     by_colour: Mapping[str, int]
+    failed_by_colour: Mapping[str, int]
     p50_ms: Mapping[str, float]
     p99_ms: Mapping[str, float]
     reads: int
     writes: int
     scans: int
+    planned: float
+    phase: str
+    """At its start."""
+    failures: tuple[Mapping[str, str], ...]
+    """The first twenty, each with time, method, name, error and colour."""
+    workers: int
+    """Processes that send."""
+    workers_lost: tuple[str, ...]
+    """Of those that did, the ones that have fallen silent."""
+    latencies_us: Mapping[str, latency.Counts] = field(default_factory=dict)
+    """By colour; from latency.hlog."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSummary:
-    """The whole run of the load generator."""
+    """The whole run of the load generator and the probe."""
 
     planned: int
-    """The rate that the policy sets, by the seconds that it ran."""
+    """By the policy's rate in each second's phase, the warm-up left out."""
     attempted: int
     failed: int
     by_colour: Mapping[str, int]
     reads: int
     writes: int
     scans: int
+    seconds: float
     markers_acknowledged: int
-    failures: tuple[Mapping[str, Any], ...]
-    """The first hundred, each with time, method, name and error."""
+    probe: ProbeTotals
+    workers_lost: tuple[str, ...]
+    failures: tuple[Mapping[str, str], ...]
+    """The first hundred, each with time, method, name, error and colour."""
     complete: bool
-    """Whether the generator wrote it itself when it was asked to stop."""
+    """Whether generator and probe ended as they were asked to."""
+
+
+class Tally:
+    """Seconds, added up."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._counts: Counter[str] = Counter()
+        self._planned = 0.0
+        self.by_colour: Counter[str] = Counter()
+        self.failed_by_colour: Counter[str] = Counter()
+        self.latencies_us: dict[str, latency.Counts] = {}
+
+    def add(self, second: LoadSecond) -> None:
+        """Add one."""
+        for name in ("attempted", "failed", "reads", "writes", "scans"):
+            self._counts[name] += getattr(second, name)
+        self._counts["seconds"] += 1
+        self._planned += second.planned
+        self.by_colour.update(second.by_colour)
+        self.failed_by_colour.update(second.failed_by_colour)
+        for colour, counts in second.latencies_us.items():
+            latency.add(self.latencies_us.setdefault(colour, {}), counts)
+
+    def totals(self) -> LoadTotals:
+        """Return the sum; a p99 is that of all its latencies together."""
+        p99s_ms = {colour: latency.percentile_ms(counts, 0.99) for colour, counts in self.latencies_us.items()}
+        return LoadTotals(
+            attempted=self._counts["attempted"],
+            failed=self._counts["failed"],
+            by_colour=dict(self.by_colour),
+            reads=self._counts["reads"],
+            writes=self._counts["writes"],
+            scans=self._counts["scans"],
+            seconds=float(self._counts["seconds"]),
+            p99_ms={colour: value for colour, value in p99s_ms.items() if value is not None},
+            planned=round(self._planned, 3),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Phase:
+    """Seconds of one phase on end."""
+
+    name: str
+    since: datetime
+    until: datetime
+    tally: Tally = field(default_factory=Tally)
 
 
 class LoadRunner:
-    """The load generator of one run, and what it has measured so far."""
+    """The load generator and the probe of one run, and what they have measured so far."""
 
     def __init__(
         self,
@@ -90,6 +156,7 @@ class LoadRunner:
         folder: Path,
         run: str,
         colour_header: str,
+        probe: Probe | None = None,
         journal: Journal | None = None,
         longest_run_s: float = _LONGEST_RUN_S,
     ) -> None:
@@ -102,7 +169,6 @@ class LoadRunner:
         self._journal = journal
         self._load = load
         self._url = url
-        self._longest_run_s = longest_run_s
         self._settings = {
             "run": run,
             "folder": str(folder),
@@ -111,23 +177,39 @@ class LoadRunner:
             "requests_per_s": load.requests_per_s,
             "write_share": load.write_share,
             "scan_share": load.scan_share,
+            "warm_up_s": load.warm_up_s,
+            "think_time_s": load.think_time_s,
+            "cutover_share": load.cutover_share,
+            "validation_share": load.validation_share,
+            "workers": load.expect_workers + (load.processes if load.processes > 1 else 0),
             "longest_run_s": longest_run_s,
         }
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
+        self._probe = ProbeRunner(
+            url=url, probe=probe or Probe(), folder=folder, colour_header=colour_header, longest_run_s=longest_run_s
+        )
+        self._process: Companion | None = None
+        self._requests = GrowingFile(folder / "requests.jsonl")
+        self._histograms = GrowingFile(folder / "latency.hlog")
+        self._intervals = latency.HistogramReader()
+        self._waiting: list[latency.Interval] = []
         self._tail: threading.Thread | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._seconds: list[LoadSecond] = []
+        self._all = Tally()
+        self._phases: list[_Phase] = []
+        self._failures: list[Mapping[str, str]] = []
+        self._lost: tuple[str, ...] = ()
         self._finished: LoadSummary | None = None
 
     @staticmethod
     def of(upgrade: Upgrade) -> LoadRunner:
-        """Return the load generator that the policy of an upgrade describes."""
+        """Return the load generator and probe that the policy of an upgrade describes."""
         routing = upgrade.target.routing
         return LoadRunner(
             url=routing.url,
             load=upgrade.policy.load,
+            probe=upgrade.policy.probe,
             folder=upgrade.path("load", "requests.jsonl").parent,
             run=f"load-{upgrade.id}",
             colour_header=routing.colour_header,
@@ -137,136 +219,151 @@ class LoadRunner:
     # -- life ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it and wait until it has measured its first second.
+        """Start both and wait until the first second is measured and the probe's first request has its end.
 
         Raises: CouldNotMeasure `load-not-started`.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        settings, users = json.dumps(self._settings), str(self._load.users)
-        argv = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--loglevel", "WARNING"]
-        argv += ["--locustfile", str(project.ROOT / "load" / "locustfile.py"), "--host", self._url]
-        argv += ["--users", users, "--spawn-rate", users, "--run-time", f"{self._longest_run_s:.0f}s"]
-        argv += ["--stop-timeout", "5"]
-        self._log = (self._folder / "locust.log").open("wb")
-        self._process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, _SETTINGS: settings},
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 (two calls, safe before exec)
-            start_new_session=True,
-        )
+        self._process = Companion(self._argv(), log=self._folder / "locust.log")
+        self._probe.start()
         self._tail = threading.Thread(target=self._follow, name="load", daemon=True)
         self._tail.start()
         wait_for(
             "the load to start",
-            lambda: (len(self._seconds), self.running()),
-            until=lambda seen: seen[0] > 0 or not seen[1],
+            lambda: (len(self._seconds), self._probe.has_begun, self.running()),
+            until=lambda seen: (seen[0] > 0 and seen[1]) or not seen[2],
             bound_s=_SLOWEST_START_S,
             interval_s=0.1,
-            describe=lambda seen: f"{seen[0]} seconds measured",
+            describe=lambda seen: (
+                f"{seen[0]} seconds measured, the probe {'sends' if seen[1] else 'does not yet send'}"
+            ),
         )
-        if not self._seconds:
-            raise CouldNotMeasure(
-                "the load generator ended before it measured anything",
-                code="load-not-started",
-                seen=self._last_words(),
-                do="read load/locust.log in the record",
-            )
+        if not self._seconds or not self._probe.has_begun:
+            raise self._ended("before it measured anything", code="load-not-started")
+
+    def _argv(self) -> list[str]:
+        load = self._load
+        argv = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--loglevel", "WARNING"]
+        argv += ["--locustfile", str(project.ROOT / "load" / "locustfile.py"), "--host", self._url]
+        argv += ["--stop-timeout", str(_STOP_TIMEOUT_S), "--exit-code-on-error", "0"]
+        argv += ["--cutover-settings", json.dumps(self._settings)]
+        if not self._settings["workers"]:
+            return argv
+        argv += ["--processes", str(load.processes)] if load.processes > 1 else ["--master"]
+        argv += ["--master-bind-host", load.bind, "--master-bind-port", str(load.port)]
+        argv += ["--master-host", "127.0.0.1" if load.bind in _EVERYWHERE else load.bind]
+        argv += ["--master-port", str(load.port), "--expect-workers", str(self._settings["workers"])]
+        return [*argv, "--expect-workers-max-wait", str(_WORKERS_CONNECT_WITHIN_S)]
+
+    def _ended(self, when: str, *, code: str) -> CouldNotMeasure:
+        """Return the error for whichever of the two has ended."""
+        is_probe = self._process is not None and self._process.running()
+        process, name = (self._probe.process, "probe") if is_probe else (self._process, "locust")
+        return CouldNotMeasure(
+            f"the {'open-loop probe' if is_probe else 'load generator'} ended {when}",
+            code=code.replace("load", "probe") if is_probe else code,
+            seen=process.last_words() if process is not None else "it was never started",
+            do=f"read load/{name}.log in the record",
+        )
 
     def ensure_running(self) -> None:
-        """Start it, unless it runs. Raises: CouldNotMeasure `load-ended` when it ran and ended by itself."""
+        """Start both, unless they run.
+
+        Raises: CouldNotMeasure `load-ended` or `probe-ended` when one ran and ended by itself.
+        """
         if self._process is None:
             self.start()
         elif not self.running():
-            raise CouldNotMeasure(
-                "the load generator ended by itself",
-                code="load-ended",
-                seen=self._last_words(),
-                do="read load/locust.log in the record",
-            )
+            raise self._ended("by itself", code="load-ended")
 
     def running(self) -> bool:
-        """Whether its process is alive."""
-        return self._process is not None and self._process.poll() is None
+        """Whether both are alive."""
+        return self._process is not None and self._process.running() and self._probe.running()
+
+    def enter(self, phase: str) -> None:
+        """Say what the upgrade does from now on; the generator follows within a second, or begins with it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = self._folder / "control.json.part"
+        part.write_text(json.dumps({"phase": phase}) + "\n", encoding="utf-8")
+        part.replace(self._folder / "control.json")
 
     def stop(self) -> LoadSummary:
-        """Ask it to finish its requests and write its summary; end it if it does not. Idempotent."""
+        """Ask both to finish their requests, end them if they do not, and write the summary. Idempotent."""
         if self._finished is not None:
             return self._finished
+        ended_well = True
         if self._process is not None:
-            if self.running():
-                self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait(_STOP_S)
-        self._stopping.set()
-        if self._tail is not None:
-            self._tail.join(_STOP_S)
-        if self._log is not None:
-            self._log.close()
-        self._finished = self._summary()
-        if self._journal is not None and self._process is not None:
-            summary = self._finished
-            self._journal.write(
-                "load_finished",
-                planned=summary.planned,
-                attempted=summary.attempted,
-                failed=summary.failed,
-                by_colour=summary.by_colour,
-                reads=summary.reads,
-                writes=summary.writes,
-                markers_acknowledged=summary.markers_acknowledged,
-            )
+            self._process.ask_to_end()
+            self._probe.ask_to_end()
+            ended_well = self._process.end(within_s=_STOP_S) == 0
+            self._stopping.set()
+            if self._tail is not None:
+                self._tail.join(_STOP_S)
+            ended_well = self._probe.end() and ended_well
+        self._finished = self._summary(complete=ended_well)
+        if self._process is not None:
+            self._write_summary(self._finished)
         return self._finished
 
-    def _summary(self) -> LoadSummary:
-        """Return the generator's own summary; where it could not write one, what its seconds add up to."""
-        try:
-            document = json.loads((self._folder / "summary.json").read_text(encoding="utf-8"))
-            return LoadSummary(
-                **{key: document[key] for key in ("planned", "attempted", "failed", "by_colour", "reads", "writes")},
-                scans=document["scans"],
-                markers_acknowledged=document["markers_acknowledged"],
-                failures=tuple(document["failures"]),
-                complete=True,
-            )
-        except (OSError, ValueError, KeyError):
-            totals = self.totals()
-            return LoadSummary(
-                planned=math.floor(self._load.requests_per_s * totals.seconds),
-                attempted=totals.attempted,
-                failed=totals.failed,
-                by_colour=totals.by_colour,
-                reads=totals.reads,
-                writes=totals.writes,
-                scans=totals.scans,
-                markers_acknowledged=len(self.markers()[1]),
-                failures=(),
-                complete=False,
-            )
+    def _summary(self, *, complete: bool) -> LoadSummary:
+        totals = self.totals()
+        return LoadSummary(
+            planned=round(totals.planned),
+            attempted=totals.attempted,
+            failed=totals.failed,
+            by_colour=totals.by_colour,
+            reads=totals.reads,
+            writes=totals.writes,
+            scans=totals.scans,
+            seconds=self._seconds[-1].elapsed_s if self._seconds else 0.0,
+            markers_acknowledged=len(self.markers()[1]),
+            probe=self._probe.all_totals(),
+            workers_lost=self._lost,
+            failures=tuple(self._failures),
+            complete=complete,
+        )
 
-    def _last_words(self) -> str:
-        try:
-            text = (self._folder / "locust.log").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return "it wrote nothing"
-        return "\n".join(text.strip().splitlines()[-5:])[-1000:] or "it wrote nothing"
+    def _write_summary(self, summary: LoadSummary) -> None:
+        _write_json(self._folder / "summary.json", asdict(summary))
+        _write_json(self._folder / "phases.json", {"phases": [self._phase_facts(phase) for phase in self._phases]})
+        if self._journal is not None:
+            facts = asdict(summary)
+            for name in ("scans", "seconds", "failures"):
+                del facts[name]
+            self._journal.write("load_finished", **facts)
 
-    # -- what it measured ------------------------------------------------------------------------------------------
+    def _phase_facts(self, phase: _Phase) -> dict[str, Any]:
+        totals = phase.tally.totals()
+        return {
+            "phase": phase.name,
+            "since": rfc3339(phase.since),
+            "until": rfc3339(phase.until),
+            "planned": round(totals.planned),
+            "attempted": totals.attempted,
+            "failed": totals.failed,
+            "colours": {
+                colour: _colour_facts(count, phase.tally.failed_by_colour[colour], phase.tally.latencies_us[colour])
+                for colour, count in sorted(phase.tally.by_colour.items())
+            },
+            "probe": asdict(self._probe.totals(phase.since, phase.until)),
+        }
+
+    # -- what they measured ----------------------------------------------------------------------------------------
 
     def totals(self) -> LoadTotals:
-        """Return what it sent and got since it began."""
+        """Return what the generator sent and got since it began."""
         with self._lock:
-            return add_up(self._seconds)
+            return self._all.totals()
 
     def window(self, since: datetime, until: datetime | None = None) -> LoadTotals:
-        """Return what it sent and got in the whole seconds between two times."""
+        """Return what the generator sent and got in the whole seconds between two times."""
         with self._lock:
             return add_up(seconds_between(self._seconds, since, until))
+
+    def probe(self, since: datetime, until: datetime | None = None) -> ProbeTotals:
+        """Return what the probe got for the requests that were due between two times."""
+        with self._lock:
+            return self._probe.totals(since, until)
 
     def seconds(self) -> tuple[LoadSecond, ...]:
         """Return every second so far, oldest first."""
@@ -283,77 +380,94 @@ class LoadRunner:
         return self.run, [int(json.loads(line)["number"]) for line in lines]
 
     def _follow(self) -> None:
-        """Read the file as it grows, until the load is over and read to its end."""
-        path = self._folder / "requests.jsonl"
-        position, rest = 0, b""
+        """Read the files as they grow, until the load is over and read to its end."""
         while True:
-            ended = self._stopping.is_set() or not self.running()
-            try:
-                with path.open("rb") as stream:
-                    stream.seek(position)
-                    content = stream.read()
-                    position += len(content)
-            except FileNotFoundError:
-                content = b""
-            *lines, rest = (rest + content).split(b"\n")
+            ended = self._stopping.is_set()
+            with self._lock:
+                self._probe.read()
+            lines = self._requests.lines()
+            # Those of a second were written before its line.
+            found = [self._intervals.take(line.decode()) for line in self._histograms.lines()]
+            self._waiting += [interval for interval in found if interval is not None]
             for line in lines:
                 self._take(line)
             if ended:
+                self._requests.close()
+                self._histograms.close()
                 return
-            self._stopping.wait(0.2)
+            self._stopping.wait(_LOOK_S)
 
     def _take(self, line: bytes) -> None:
         second = parse_second(line)
+        end_s = second.time.timestamp() + _LOOK_S
+        latencies_us: dict[str, latency.Counts] = {}
+        for interval in self._waiting:
+            if interval.end_s <= end_s:
+                latency.add(latencies_us.setdefault(interval.tag, {}), interval.counts)
+        self._waiting = [interval for interval in self._waiting if interval.end_s > end_s]
+        second = replace(second, latencies_us=latencies_us)
         with self._lock:
             self._seconds.append(second)
-            totals = add_up(self._seconds)
+            self._all.add(second)
+            if not self._phases or self._phases[-1].name != second.phase:
+                since = second.time - timedelta(seconds=1)
+                self._phases.append(_Phase(name=second.phase, since=since, until=second.time))
+            self._phases[-1].tally.add(second)
+            self._phases[-1].until = second.time
+            self._failures += second.failures[: _MOST_FAILURES - len(self._failures)]
+            totals, probe = self._all.totals(), self._probe.live_totals()
         if self._journal is not None:
             self._journal.write(
                 "load",
                 attempted=totals.attempted,
                 failed=totals.failed,
+                planned=round(totals.planned),
                 by_colour=totals.by_colour,
                 rps=second.attempted,
+                users=second.users,
+                phase=second.phase,
                 p99_ms=second.p99_ms,
+                probe=asdict(probe),
             )
+        if second.workers_lost != self._lost:
+            self._lost = second.workers_lost
+            if self._journal is not None:
+                self._journal.write("observation", what="load workers lost", workers=self._lost, left=second.workers)
 
 
 def parse_second(line: bytes | str) -> LoadSecond:
-    """Return one line of requests.jsonl. Raises ValueError or KeyError for anything else."""
+    """Return one line of requests.jsonl. Raises ValueError, KeyError or TypeError for anything else."""
     document = json.loads(line)
+    document["failures"], document["workers_lost"] = tuple(document["failures"]), tuple(document["workers_lost"])
     return LoadSecond(**{**document, "time": parse_rfc3339(document["time"])})
 
 
-def seconds_between(seconds: Iterable[LoadSecond], since: datetime, until: datetime | None) -> list[LoadSecond]:
-    """Return the seconds that lie wholly between two times."""
-    return [
-        second
-        for second in seconds
-        if second.time - timedelta(seconds=1) >= since and (until is None or second.time <= until)
-    ]
+def seconds_between(seconds: list[LoadSecond], since: datetime, until: datetime | None) -> list[LoadSecond]:
+    """Return the seconds that lie wholly between two times; they are in order."""
+    first = bisect_left(seconds, since + timedelta(seconds=1), key=_end)
+    last = len(seconds) if until is None else bisect_right(seconds, until, key=_end)
+    return seconds[first:last]
+
+
+def _end(second: LoadSecond) -> datetime:
+    return second.time
 
 
 def add_up(seconds: Iterable[LoadSecond]) -> LoadTotals:
-    """Add seconds up; the p99 of a colour is the median of its seconds' p99: one hiccup does not stand for all."""
-    found = list(seconds)
-    colours: Counter[str] = Counter()
-    p99s: dict[str, list[float]] = {}
-    for second in found:
-        colours.update(second.by_colour)
-        for colour, value in second.p99_ms.items():
-            p99s.setdefault(colour, []).append(value)
-    return LoadTotals(
-        attempted=sum(second.attempted for second in found),
-        failed=sum(second.failed for second in found),
-        by_colour=dict(colours),
-        reads=sum(second.reads for second in found),
-        writes=sum(second.writes for second in found),
-        scans=sum(second.scans for second in found),
-        seconds=float(len(found)),
-        p99_ms={colour: statistics.median(values) for colour, values in p99s.items()},
-    )
+    """Add seconds up."""
+    tally = Tally()
+    for second in seconds:
+        tally.add(second)
+    return tally.totals()
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when the harness dies, however it dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def _colour_facts(count: int, failed: int, counts: latency.Counts) -> dict[str, Any]:
+    names = ("p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms")
+    found = latency.percentiles_ms(counts, 0.5, 0.9, 0.99, 0.999, 1.0)
+    return {"count": count, "failed": failed, **dict(zip(names, found, strict=True))}
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
