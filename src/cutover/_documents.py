@@ -42,9 +42,18 @@ def _sentence(problem: ValidationError) -> str:
     where = ".".join(str(part) for part in problem.absolute_path)
     opening = f"{where}: " if where else ""
     unknown = _unknown_keys(problem)
+    opening += _condition(problem)
     if problem.validator == "additionalProperties":
         return f"{opening}unknown key: {unknown}"
     return f"{opening}{problem.message}" + (f"; unknown key: {unknown}" if unknown else "")
+
+
+def _condition(problem: ValidationError) -> str:
+    """Return under which condition the violated part of the schema holds, as its title says it."""
+    schema = problem.schema
+    if "then" not in problem.absolute_schema_path or not isinstance(schema, dict) or "title" not in schema:
+        return ""
+    return f"with {schema['title']}, "
 
 
 def _unknown_keys(problem: ValidationError) -> str:

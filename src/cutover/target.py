@@ -71,18 +71,79 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """`[routing]`: the public host and the objects that route it."""
+    """`[routing]`: the public host, however it is routed; `NginxRoutes` and `GatewayRoutes` say how."""
 
     kind: str
     url: str
     host: str
     namespace: str
+    """Of the public route."""
+    colour_header: str
+    pod_header: str
+
+    @property
+    def public_route(self) -> str:
+        """Kind and name of the object that routes the public host."""
+        raise NotImplementedError
+
+    @property
+    def split_by(self) -> str:
+        """Kind and name of the object that holds the weights."""
+        raise NotImplementedError
+
+    def name_of(self, environment: Environment) -> str:
+        """Return the name under which the public route can name a colour's Service."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxRoutes(Routing):
+    """`kind = "nginx"`: Ingress objects, and a canary beside the public one."""
+
     primary: str
     canary: str
     bridge: str
+    """A Service in the route's namespace that leads to a colour in another one."""
     ingress_class: str
-    colour_header: str
-    pod_header: str
+
+    @property
+    def public_route(self) -> str:
+        """The Ingress."""
+        return f"Ingress {self.primary}"
+
+    @property
+    def split_by(self) -> str:
+        """The canary."""
+        return f"canary {self.canary}"
+
+    def name_of(self, environment: Environment) -> str:
+        """Return the colour's own Service, or the bridge to it: an Ingress names no other namespace's."""
+        return environment.service if environment.namespace == self.namespace else self.bridge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayRoutes(Routing):
+    """`kind = "gateway"`: an HTTPRoute of the Gateway API, whose backends have weights."""
+
+    gateway: str
+    gateway_namespace: str
+    route: str
+    """The HTTPRoute."""
+
+    @property
+    def public_route(self) -> str:
+        """The HTTPRoute."""
+        return f"HTTPRoute {self.route}"
+
+    @property
+    def split_by(self) -> str:
+        """The HTTPRoute itself."""
+        return self.public_route
+
+    def name_of(self, environment: Environment) -> str:
+        """Return the colour's own Service, with its namespace where that is another than the route's."""
+        beside = environment.namespace == self.namespace
+        return environment.service if beside else f"{environment.namespace}/{environment.service}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +229,7 @@ class Target:
     colours: Mapping[str, Environment]
     """`blue` and `green`, by the colour's own name; which one serves is `Roles`."""
     chart: Chart
-    routing: Routing
+    routing: NginxRoutes | GatewayRoutes
     database: DatabaseAccess
     store: StoreAccess
     prometheus: PrometheusAccess
@@ -356,6 +417,12 @@ def _environment(name: str, content: Mapping[str, Any], folder: Path) -> Environ
     )
 
 
+def _routing(content: Mapping[str, Any]) -> NginxRoutes | GatewayRoutes:
+    if content["kind"] == "nginx":
+        return NginxRoutes(**content)
+    return GatewayRoutes(**{"gateway_namespace": content["namespace"], **content})
+
+
 def _parse(path: Path) -> Target:
     text, content = _documents.read(path, "target", error=TargetInvalid, noun="target file")
     folder = path.parent
@@ -398,7 +465,7 @@ def _parse(path: Path) -> Target:
             migrations=chart.get("migrations", "init"),
             wait_timeout_s=float(chart.get("wait_timeout_s", 300)),
         ),
-        routing=Routing(**content["routing"]),
+        routing=_routing(content["routing"]),
         database=DatabaseAccess(
             dsn=database.secret("dsn"), log_dsn=database.secret("log_dsn"), admin_dsn=database.secret("admin_dsn")
         ),
@@ -446,9 +513,15 @@ def _check(target: Target) -> None:
         for colour in (blue, green)
         if colour.namespace not in allowed
     ]
-    routed, context = target.routing.namespace, target.kubernetes.context
-    if routed not in allowed:
-        faults.append((f"routing.namespace: {routed} is not among kubernetes.allowed_namespaces", "add it there"))
+    routing, context = target.routing, target.kubernetes.context
+    routed = {"namespace": routing.namespace}
+    if isinstance(routing, GatewayRoutes):
+        routed["gateway_namespace"] = routing.gateway_namespace
+    faults += [
+        (f"routing.{key}: {namespace} is not among kubernetes.allowed_namespaces", "add it there")
+        for key, namespace in routed.items()
+        if namespace not in allowed
+    ]
     if context not in target.kubernetes.allowed_contexts:
         faults.append((f"kubernetes.context: {context} is not among kubernetes.allowed_contexts", "add it there"))
     if (blue.namespace, blue.release) == (green.namespace, green.release):

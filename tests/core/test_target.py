@@ -13,7 +13,7 @@ import pytest
 from cutover import errors, project
 from cutover.errors import PolicyInvalid, TargetInvalid
 from cutover.policy import Policy
-from cutover.target import Target
+from cutover.target import GatewayRoutes, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,23 @@ VARIABLES = {
     "STELLA_STORE_ACCESS_KEY": "access-key",
     "STELLA_STORE_SECRET_KEY": "secret-key",
 }
+PUBLIC = """\
+url = "https://stellaops.staging.example"
+host = "stellaops.staging.example"
+namespace = "stellaops-prod"
+"""
+NGINX = f"""\
+kind = "nginx"
+{PUBLIC}primary = "stellaops-main"
+canary = "stellaops-canary"
+bridge = "stellaops-green"
+ingress_class = "nginx"
+"""
+GATEWAY = f"""\
+kind = "gateway"
+{PUBLIC}gateway = "public"
+route = "stellaops-main"
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -198,6 +215,26 @@ def test_a_secret_may_be_in_a_file(write: Write, tmp_path: Path) -> None:
     assert target.database.dsn == "postgresql://a:from-file@h/d"
 
 
+def test_routes_of_a_gateway(write: Write) -> None:
+    routing = Target.load(write("target", (NGINX, GATEWAY))).routing
+    assert isinstance(routing, GatewayRoutes)
+    assert (routing.gateway_namespace, routing.public_route) == ("stellaops-prod", "HTTPRoute stellaops-main")
+    elsewhere = write("target", (NGINX, f'{GATEWAY}gateway_namespace = "stellaops-green"\n'))
+    assert Target.load(elsewhere).routing.split_by == "HTTPRoute stellaops-main"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (NGINX, {"blue": "stellaops-blue", "green": "stellaops-green"}),
+        (GATEWAY, {"blue": "stellaops-blue", "green": "stellaops-green/stellaops-green"}),
+    ],
+)
+def test_how_the_public_route_names_a_colour(write: Write, kind: str, names: dict[str, str]) -> None:
+    target = Target.load(write("target", (NGINX, kind)))
+    assert {name: target.routing.name_of(colour) for name, colour in target.colours.items()} == names
+
+
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
@@ -205,7 +242,11 @@ def test_a_secret_may_be_in_a_file(write: Write, tmp_path: Path) -> None:
         ('schema = "cutover/target/v1"', 'schema = "cutover/target/v2"', "schema: 'cutover/target/v1' was expected"),
         ('name = "staging-eu"', 'nmae = "staging-eu"', "'name' is a required property; unknown key: nmae"),
         ('host = "ssh', 'hots = "x"\nhost = "ssh', "operator: unknown key: hots"),
-        ('kind = "nginx"', 'kind = "pigeon"', "routing.kind: 'pigeon' is not one of ['nginx']"),
+        ('kind = "nginx"', 'kind = "pigeon"', "routing.kind: 'pigeon' is not one of ['nginx', 'gateway']"),
+        ('canary = "stellaops-canary"', "", "routing: with kind = \"nginx\", 'canary' is a required property"),
+        (NGINX, GATEWAY.replace("route =", "rout ="), "'route' is a required property; unknown key: rout"),
+        (NGINX, f'{GATEWAY}canary = "c"\n', 'routing: with kind = "gateway", unknown key: canary'),
+        (NGINX, f'{GATEWAY}gateway_namespace = "infra"\n', "routing.gateway_namespace: infra is not among"),
         ("default_timeout_s = 120", 'default_timeout_s = "soon"', "operator.default_timeout_s: 'soon' is not of type"),
         ('"stellaops-green"]', '"elsewhere"]', "colours.green.namespace: stellaops-green is not among"),
         ('allowed_contexts = ["staging-eu"]', 'allowed_contexts = ["x"]', "kubernetes.context: staging-eu is not"),

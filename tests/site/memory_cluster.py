@@ -36,14 +36,11 @@ class MemoryCluster:
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         return copy.deepcopy(self.objects.get((kind, namespace, name)))
 
-    def ingress(self, namespace: str, name: str) -> Manifest | None:
-        return copy.deepcopy(self.objects.get(("Ingress", namespace, name)))
-
     def service(self, namespace: str, name: str) -> Manifest | None:
         return copy.deepcopy(self.objects.get(("Service", namespace, name)))
 
-    def ingresses(self) -> tuple[Manifest, ...]:
-        return tuple(copy.deepcopy(item) for (kind, _, _), item in self.objects.items() if kind == "Ingress")
+    def of_every_namespace(self, kind: str) -> tuple[Manifest, ...]:
+        return tuple(copy.deepcopy(item) for (found, _, _), item in self.objects.items() if found == kind)
 
     def ready_endpoints(self, namespace: str, name: str) -> int:
         return self.endpoints.get((namespace, name), 0)

@@ -13,7 +13,7 @@ from cutover.model import Environment, Roles
 from cutover.runbook.journal import Journal
 from cutover.site.routing import NginxRouting
 from cutover.site.routing.nginx import bridge_manifest, canary_manifest, weight_patch
-from cutover.target import Routing
+from cutover.target import NginxRoutes
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -28,7 +28,7 @@ BLUE = Environment(
 GREEN = Environment(
     name="green", namespace="green", release="stellaops-green", service="stellaops-green", values=(), cache_url=""
 )
-SETTINGS = Routing(
+SETTINGS = NginxRoutes(
     kind="nginx",
     url="http://public.example",
     host="public.example",
@@ -99,7 +99,7 @@ def routing(cluster: MemoryCluster, journal: Journal) -> NginxRouting:
 
 def annotations(cluster: MemoryCluster) -> dict[str, str]:
     """Return the canary's annotations."""
-    found = cluster.ingress("prod", "canary")
+    found = cluster.get("Ingress", "prod", "canary")
     assert found is not None
     return dict(found["metadata"]["annotations"])
 
@@ -108,7 +108,7 @@ def test_the_first_weight_makes_bridge_and_canary_beside_the_route(
     routing: NginxRouting, cluster: MemoryCluster, journal: Journal
 ) -> None:
     routing.shift(10)
-    bridge, canary = cluster.service("prod", "to-green"), cluster.ingress("prod", "canary")
+    bridge, canary = cluster.service("prod", "to-green"), cluster.get("Ingress", "prod", "canary")
     assert bridge is not None
     assert bridge["spec"]["externalName"] == "stellaops-green.green.svc.cluster.local"
     assert canary is not None
@@ -124,7 +124,7 @@ def test_the_first_weight_makes_bridge_and_canary_beside_the_route(
 
 def test_the_next_weights_patch_the_version_that_was_read(routing: NginxRouting, cluster: MemoryCluster) -> None:
     routing.shift(10)
-    version = (cluster.ingress("prod", "canary") or {})["metadata"]["resourceVersion"]
+    version = (cluster.get("Ingress", "prod", "canary") or {})["metadata"]["resourceVersion"]
     routing.shift(25)
     assert routing.weight() == 25
     assert cluster.patches == [
@@ -219,7 +219,7 @@ def test_somebody_elses_change_refuses_a_weight(routing: NginxRouting, cluster: 
 
 
 def _status(cluster: MemoryCluster) -> None:
-    changed = cluster.ingress("prod", "canary")
+    changed = cluster.get("Ingress", "prod", "canary")
     assert changed is not None
     cluster.put({**changed, "status": {"loadBalancer": {}}})
 

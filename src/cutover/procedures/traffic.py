@@ -66,7 +66,7 @@ def require_sound_route(site: Site, upgrade: Upgrade) -> None:
     if upgrade.journal.last("deviation", id="F.2") is None:
         upgrade.deviation(
             "F.2",
-            did="put a bridge Service, and the canary, beside the public route, and measured the share",
+            did=f"{site.routing.way}, and measured the share",
             instead_of="a canary in green's namespace without a class",
             why="a canary in another namespace than the public route is ignored in silence",
         )
@@ -87,13 +87,13 @@ def shift_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner, percent: int)
 
 
 def promote_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner) -> Bake:
-    """Patch the public route to green, remove the canary, and watch the gates for the bake time (3.2, F.7)."""
+    """Let the public route name green alone, and watch the gates for the bake time (3.2, F.7)."""
     with upgrade.shield(), upgrade.journal.action("promote", to=upgrade.roles.green.name) as done:
         site.routing.promote()
         done(primary=site.routing.primary_backend())
     upgrade.deviation(
         "F.7",
-        did="promoted the public route to green, then removed the canary, both under load",
+        did="let the public route name green, and nothing beside it lead to blue, all under load",
         instead_of="calling the cutover complete at weight 100",
         why="sticky sessions and header rules may still reach blue, and the public route would still name it",
     )

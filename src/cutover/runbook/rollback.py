@@ -74,9 +74,9 @@ def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> Rollback
     took_s = upgrade.clock.monotonic() - started_s
     upgrade.deviation(
         "F.4",
-        did="set the canary to 0, removed it, patched the primary, then proved who serves",
+        did="took green out of what splits the traffic, let the public route name blue, proved who serves",
         instead_of="patching the primary Ingress alone",
-        why="during a gradual cutover the primary already names blue and the canary keeps sending traffic to green",
+        why="during a gradual cutover the primary already names blue, and the split goes on sending to green",
     )
     served = proof or site.routing.who_serves(_LOOK)
     return _finish(

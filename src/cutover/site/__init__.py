@@ -170,9 +170,9 @@ class Site:
     @functools.cached_property
     def routing(self) -> SiteRouting:
         """The routes; until `assign_roles`, blue and green are the colours of those names."""
-        from cutover.site.routing import NginxRouting  # noqa: PLC0415
+        from cutover.site.routing import routing_of  # noqa: PLC0415
 
-        return NginxRouting(
+        return routing_of(
             self.target.routing,
             cluster=self.cluster,
             public=self.public,

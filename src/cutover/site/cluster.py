@@ -43,6 +43,7 @@ _ABOUT_OTHERS = frozenset(
         "NetworkPolicy",
         "PodDisruptionBudget",
         "PodMetrics",
+        "ReferenceGrant",
         "ResourceQuota",
         "Role",
         "RoleBinding",
@@ -76,6 +77,9 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("/apis/apps/v1", "deployments"),
     "StatefulSet": ("/apis/apps/v1", "statefulsets"),
     "Ingress": ("/apis/networking.k8s.io/v1", "ingresses"),
+    "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways"),
+    "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "ReferenceGrant": ("/apis/gateway.networking.k8s.io/v1beta1", "referencegrants"),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
@@ -247,9 +251,9 @@ class Cluster:
         return self._json("GET", self._path(kind, namespace, name), missing_is_none=True)
 
     def list(self, kind: str, namespace: str, *, selector: Mapping[str, str] | None = None) -> tuple[Manifest, ...]:
-        """Return the objects of a kind, sorted by name; empty in a namespace that does not exist."""
+        """Return the objects of a kind, sorted by name; empty where namespace or kind does not exist."""
         query = {"labelSelector": ",".join(f"{key}={value}" for key, value in selector.items())} if selector else {}
-        answer = self._json("GET", self._path(kind, namespace), query=query) or {}
+        answer = self._json("GET", self._path(kind, namespace), query=query, missing_is_none=True) or {}
         group = _KINDS[kind][0].removeprefix("/apis/").removeprefix("/api/")
         items = [{"apiVersion": group, "kind": kind, **item} for item in answer.get("items") or []]
         return tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
@@ -376,14 +380,10 @@ class Cluster:
             }
         )
 
-    def ingress(self, namespace: str, name: str) -> Manifest | None:
-        """Return an Ingress, or None."""
-        return self.get("Ingress", namespace, name)
-
-    def ingresses(self) -> tuple[Manifest, ...]:
-        """Return every Ingress of the allowed namespaces, sorted by namespace and name."""
+    def of_every_namespace(self, kind: str) -> tuple[Manifest, ...]:
+        """Return every object of a kind in the allowed namespaces, sorted by namespace and name."""
         existing = self.namespaces()
-        return tuple(item for namespace in sorted(self._allowed & existing) for item in self.list("Ingress", namespace))
+        return tuple(item for namespace in sorted(self._allowed & existing) for item in self.list(kind, namespace))
 
     def proxy(
         self,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cutover.runbook.ports import RouteFinding, Served
     from cutover.site.cluster import Cluster, Manifest
     from cutover.site.public import PublicHost
+    from cutover.target import Routing
 
 MANAGED_BY: Mapping[str, str] = {"app.kubernetes.io/managed-by": "cutover"}
 """Labels of what the harness makes; nothing without them is changed but the public route itself."""
@@ -33,10 +34,13 @@ class SiteRouting(ABC):
     """The routes of a site. A weight is what the public host's answers show, not what an object says."""
 
     way: ClassVar[str]
-    """How green is reached, as the record says it: completes "the run …"."""
+    """How green is reached, as the record says it: completes "the run ..."."""
 
-    def __init__(self, *, cluster: Cluster, public: PublicHost, roles: Roles, journal: Journal | None = None) -> None:
-        """roles: who is blue and who is green, until `assign_roles` says otherwise."""
+    def __init__(
+        self, settings: Routing, *, cluster: Cluster, public: PublicHost, roles: Roles, journal: Journal | None = None
+    ) -> None:
+        """Take the names of the target. roles: who is blue and who is green, until `assign_roles` says otherwise."""
+        self._settings = settings
         self._cluster = cluster
         self._public = public
         self._roles = roles
@@ -57,9 +61,9 @@ class SiteRouting(ABC):
     def primary_backend(self) -> str:
         """Return the name of the Service that the public route names, several joined by "and"."""
 
-    @abstractmethod
     def service_beside_route(self, environment: Environment) -> str:
         """Return the name under which the public route can name a colour."""
+        return self._settings.name_of(environment)
 
     @abstractmethod
     def weight(self) -> int:

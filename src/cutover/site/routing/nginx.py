@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, WrongInput
+from cutover.errors import ClauseFailed, CouldNotMeasure, Refused
 from cutover.site.cluster import guarded, pointer
 from cutover.site.routing.interface import MANAGED_BY, SERVICE_PORT, SiteRouting
 from cutover.site.routing.nginx_lint import CANARY, WEIGHT, Topology, backend_of, check
@@ -20,12 +20,10 @@ from cutover.site.routing.nginx_lint import CANARY, WEIGHT, Topology, backend_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cutover.model import Environment, Roles
-    from cutover.runbook.journal import Journal
+    from cutover.model import Environment
     from cutover.runbook.ports import RouteFinding
-    from cutover.site.cluster import Cluster, Manifest
-    from cutover.site.public import PublicHost
-    from cutover.target import Routing as RoutingTarget
+    from cutover.site.cluster import Manifest
+    from cutover.target import NginxRoutes
 
 _INGRESS = "Ingress"
 _SERVICE = "Service"
@@ -46,37 +44,13 @@ class NginxRouting(SiteRouting):
     """Canary annotations of the nginx Ingress controller and of those that honour them."""
 
     way = "put a bridge Service, and the canary, beside the public route"
-
-    def __init__(
-        self,
-        settings: RoutingTarget,
-        *,
-        cluster: Cluster,
-        public: PublicHost,
-        roles: Roles,
-        journal: Journal | None = None,
-    ) -> None:
-        """Take the names of the target; the rest as `SiteRouting`."""
-        if settings.kind != "nginx":
-            raise WrongInput(
-                f"routing of kind {settings.kind!r} is not known",
-                code="routing-kind",
-                do='set kind = "nginx" in [routing] of the target',
-            )
-        super().__init__(cluster=cluster, public=public, roles=roles, journal=journal)
-        self._settings = settings
+    _settings: NginxRoutes
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def primary_backend(self) -> str:
         """Return the name of the Service that the public route names."""
         return self._route().backend
-
-    def service_beside_route(self, environment: Environment) -> str:
-        """Return the name under which the public route can name a colour: its own Service, or the bridge to it."""
-        if environment.namespace == self._settings.namespace:
-            return environment.service
-        return self._settings.bridge
 
     def split_by(self) -> str:
         """Name the canary, where there is one."""
@@ -92,12 +66,12 @@ class NginxRouting(SiteRouting):
         return 0 if canary is None else _weight_of(canary)
 
     def _canary(self) -> Manifest | None:
-        return self._cluster.ingress(self._settings.namespace, self._settings.canary)
+        return self._cluster.get(*self._canary_place)
 
     def _route(self) -> _Route:
         """Read the public route and find the path that sends the public host's requests."""
         settings = self._settings
-        manifest = self._cluster.ingress(settings.namespace, settings.primary)
+        manifest = self._cluster.get(*self._primary)
         if manifest is None:
             raise ClauseFailed(
                 f"the public route {settings.primary} does not exist in namespace {settings.namespace}",
@@ -125,7 +99,7 @@ class NginxRouting(SiteRouting):
             Topology(
                 settings=settings,
                 green=green,
-                ingresses=self._cluster.ingresses(),
+                ingresses=self._cluster.of_every_namespace(_INGRESS),
                 green_service=self._cluster.service(green.namespace, green.service),
                 green_endpoints=self._cluster.ready_endpoints(green.namespace, green.service),
                 beside=self._cluster.service(settings.namespace, beside),

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutover.runbook.ports import RouteFinding
+from cutover.site.routing.lint import annotations_of, green_can_serve, kept_by_reconciler, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from cutover.model import Environment
-    from cutover.target import Routing
+    from cutover.target import NginxRoutes
 
 CANARY = "nginx.ingress.kubernetes.io/canary"
 WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
@@ -24,19 +25,13 @@ _BEFORE_WEIGHT = (
     "nginx.ingress.kubernetes.io/canary-by-header",
     "nginx.ingress.kubernetes.io/canary-by-cookie",
 )
-_RECONCILERS = {
-    "argocd.argoproj.io/tracking-id": "Argo CD",
-    "argocd.argoproj.io/instance": "Argo CD",
-    "kustomize.toolkit.fluxcd.io/name": "Flux",
-    "helm.toolkit.fluxcd.io/name": "Flux",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """What was read of the routes: every Ingress of the allowed namespaces, and the Services on green's way."""
 
-    settings: Routing
+    settings: NginxRoutes
     green: Environment
     ingresses: Sequence[Mapping[str, Any]]
     green_service: Mapping[str, Any] | None
@@ -68,17 +63,9 @@ def backend_of(ingress: Mapping[str, Any], host: str) -> tuple[int, int, str] | 
     return found[0] if len(found) == 1 else None
 
 
-def _annotations(ingress: Mapping[str, Any]) -> Mapping[str, str]:
-    return ingress["metadata"].get("annotations") or {}
-
-
-def _name(ingress: Mapping[str, Any]) -> tuple[str, str]:
-    return ingress["metadata"]["namespace"], ingress["metadata"]["name"]
-
-
 def _class(ingress: Mapping[str, Any]) -> str:
     named = ingress.get("spec", {}).get("ingressClassName")
-    return str(named or _annotations(ingress).get("kubernetes.io/ingress.class", ""))
+    return str(named or annotations_of(ingress).get("kubernetes.io/ingress.class", ""))
 
 
 def _hosts(ingress: Mapping[str, Any]) -> set[str]:
@@ -95,12 +82,12 @@ def _services(ingress: Mapping[str, Any]) -> set[str]:
 
 
 def _is_canary(ingress: Mapping[str, Any]) -> bool:
-    return _annotations(ingress).get(CANARY) == "true"
+    return annotations_of(ingress).get(CANARY) == "true"
 
 
 def _primary(topology: Topology) -> Mapping[str, Any] | None:
     wanted = (topology.settings.namespace, topology.settings.primary)
-    return next((ingress for ingress in topology.ingresses if _name(ingress) == wanted), None)
+    return next((ingress for ingress in topology.ingresses if name_of(ingress) == wanted), None)
 
 
 def _canaries(topology: Topology) -> list[Mapping[str, Any]]:
@@ -147,20 +134,7 @@ def _primary_exists(topology: Topology) -> Iterator[RouteFinding]:
 
 
 def _green_can_serve(topology: Topology) -> Iterator[RouteFinding]:
-    green = topology.green
-    where = f"Service {green.service} in namespace {green.namespace}"
-    if topology.green_service is None:
-        yield RouteFinding(
-            code="service-absent",
-            message=f"green cannot take the traffic: {where} does not exist",
-            remedy="install green, or correct [colours] service of the target (F.3)",
-        )
-    elif topology.green_endpoints == 0:
-        yield RouteFinding(
-            code="service-without-endpoints",
-            message=f"green cannot take the traffic: {where} has no ready endpoints",
-            remedy="verify the selector labels of the Service and the readiness of its pods (T.4)",
-        )
+    yield from green_can_serve(topology.green, topology.green_service, topology.green_endpoints)
 
 
 def _named_beside(topology: Topology) -> Iterator[RouteFinding]:
@@ -187,7 +161,7 @@ def _canary_matches(topology: Topology) -> Iterator[RouteFinding]:
     settings, primary = topology.settings, _primary(topology)
     canaries = _canaries(topology)
     for canary in canaries:
-        namespace, name = _name(canary)
+        namespace, name = name_of(canary)
         if namespace != settings.namespace:
             yield RouteFinding(
                 code="canary-elsewhere",
@@ -220,7 +194,7 @@ def _pair(canary: Mapping[str, Any], primary: Mapping[str, Any], topology: Topol
             message=f"canary {name} is of class {_class(canary) or 'none'}, the public route of {_class(primary)}",
             remedy="delete the canary; the harness makes it anew from the public route (F.2)",
         )
-    weight = _annotations(canary).get(WEIGHT, "")
+    weight = annotations_of(canary).get(WEIGHT, "")
     if not (weight.isascii() and weight.isdigit() and int(weight) <= 100):
         yield RouteFinding(
             code="weight-unreadable",
@@ -228,7 +202,7 @@ def _pair(canary: Mapping[str, Any], primary: Mapping[str, Any], topology: Topol
             remedy="set it to a whole number from 0 to 100, or delete the canary",
         )
     for annotation in _BEFORE_WEIGHT:
-        if annotation in _annotations(canary):
+        if annotation in annotations_of(canary):
             yield RouteFinding(
                 code="canary-by-rule",
                 message=f"canary {name} has {annotation.rpartition('/')[2]}, which goes before the weight",
@@ -245,8 +219,8 @@ def _pair(canary: Mapping[str, Any], primary: Mapping[str, Any], topology: Topol
 
 def _sticky(topology: Topology) -> Iterator[RouteFinding]:
     primary = _primary(topology)
-    if primary is not None and _annotations(primary).get("nginx.ingress.kubernetes.io/affinity") == "cookie":
-        behaviour = _annotations(primary).get("nginx.ingress.kubernetes.io/affinity-canary-behavior", "sticky")
+    if primary is not None and annotations_of(primary).get("nginx.ingress.kubernetes.io/affinity") == "cookie":
+        behaviour = annotations_of(primary).get("nginx.ingress.kubernetes.io/affinity-canary-behavior", "sticky")
         if behaviour != "legacy":
             yield RouteFinding(
                 code="sticky-sessions",
@@ -258,7 +232,7 @@ def _sticky(topology: Topology) -> Iterator[RouteFinding]:
 def _preview(topology: Topology) -> Iterator[RouteFinding]:
     settings = topology.settings
     for ingress in topology.ingresses:
-        namespace, name = _name(ingress)
+        namespace, name = name_of(ingress)
         if (namespace, name) == (settings.namespace, settings.canary) or _is_canary(ingress):
             continue
         own = namespace == topology.green.namespace and topology.green.service in _services(ingress)
@@ -274,17 +248,8 @@ def _preview(topology: Topology) -> Iterator[RouteFinding]:
 
 def _reconciled(topology: Topology) -> Iterator[RouteFinding]:
     primary = _primary(topology)
-    if primary is None:
-        return
-    marks = {**(primary["metadata"].get("labels") or {}), **_annotations(primary)}
-    for mark, tool in _RECONCILERS.items():
-        if mark in marks:
-            yield RouteFinding(
-                code="reconciled",
-                message=f"the public route is kept by {tool}, which would revert the cutover",
-                remedy=f"pause {tool} for this object until the upgrade is over",
-            )
-            return
+    if primary is not None:
+        yield from kept_by_reconciler(primary)
 
 
 _RULES = (
