@@ -37,6 +37,9 @@ PHASES: Mapping[str, str] = {
     "troubleshooting": "Troubleshooting",
     "support": "Support",
 }
+PROBE = "probe"
+_LATEST_S = 1e10
+"""No time of a record is later: seconds since the epoch."""
 PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
 _BOOKS = ("artifacts/", "evidence/", "gates/", "load/")
 """The folders of a record that hold what its results rest on."""
@@ -725,38 +728,44 @@ def _markers(raw: Mapping[str, Any]) -> MarkersView | None:
 
 
 def _latencies(document: Mapping[str, Any]) -> tuple[LatencyView, ...]:
-    return tuple(
-        LatencyView(
-            phase=phase,
-            colour=colour,
-            count=_whole(facts.get("count")) or 0,
-            failed=_whole(facts.get("failed")) or 0,
-            ms={
-                key.removesuffix("_ms"): number
-                for key, number in _numbers(facts).items()
-                if key.removesuffix("_ms") in PERCENTILES
-            },
-        )
-        for phase, colours in document.items()
-        for colour, facts in _object(colours).items()
-        if isinstance(facts, dict)
-    )
+    """Return a row for each colour of each phase, and one for the probe."""
+    found = []
+    for phase in map(_object, _list(document.get("phases"))):
+        probe = _object(phase.get("probe"))
+        rows = {**_object(phase.get("colours")), **({PROBE: {**probe, "count": probe.get("planned")}} if probe else {})}
+        found += [
+            LatencyView(
+                phase=_text(phase.get("phase")),
+                colour=colour,
+                count=_whole(facts.get("count")) or 0,
+                failed=_whole(facts.get("failed")) or 0,
+                ms={name: ms for name in PERCENTILES if (ms := _number(facts.get(f"{name}_ms"))) is not None},
+            )
+            for colour, facts in rows.items()
+            if isinstance(facts, dict)
+        ]
+    return tuple(found)
 
 
 def _probed(raws: Sequence[Mapping[str, Any]]) -> tuple[ProbeView, ...]:
-    """Return the probe's requests by the second in which they were meant to be sent."""
-    seconds: dict[datetime, list[Mapping[str, Any]]] = {}
+    """Return the probe's requests by the second in which they were due; the first line has their schedule."""
+    start = next((raw for raw in raws if "start" in raw), {})
+    start_s, rate = _number(start.get("start")), _number(start.get("requests_per_s"))
+    if start_s is None or not rate or rate < 0 or not 0 <= start_s < _LATEST_S:
+        return ()
+    seconds: dict[int, list[Mapping[str, Any]]] = {}
     for raw in raws:
-        intended = _time(raw.get("intended"))
-        if intended is not None:
-            seconds.setdefault(intended.replace(microsecond=0), []).append(raw)
-    return tuple(_probe_second(moment, seconds[moment]) for moment in sorted(seconds))
+        number = _whole(raw.get("n"))
+        if number is not None and 0 <= number / rate < _LATEST_S:
+            seconds.setdefault(int(number / rate), []).append(raw)
+    first = datetime.fromtimestamp(start_s, UTC)
+    return tuple(_probe_second(first + timedelta(seconds=second + 0.5), seconds[second]) for second in sorted(seconds))
 
 
-def _probe_second(moment: datetime, raws: Sequence[Mapping[str, Any]]) -> ProbeView:
-    values = sorted(value for raw in raws if (value := _number(raw.get("latency_ms"))) is not None)
+def _probe_second(middle: datetime, raws: Sequence[Mapping[str, Any]]) -> ProbeView:
+    values = sorted(value for raw in raws if (value := _number(raw.get("ms"))) is not None)
     return ProbeView(
-        time=moment + timedelta(seconds=0.5),
+        time=middle,
         sent=len(raws),
         failed=sum(bool(raw.get("error")) for raw in raws),
         p99_ms=values[math.ceil(0.99 * len(values)) - 1] if values else None,

@@ -202,15 +202,19 @@ class Sample:
 
     def probe(self, *, seconds: int = 60, frozen_at: int | None = None) -> None:
         """Write a minute of the open-loop probe at 10 requests a second, and the latencies by phase and colour."""
-        lines = []
+        lines: list[dict[str, object]] = [{"start": START.timestamp(), "requests_per_s": 10.0}]
         for number in range(seconds * 10):
             frozen = frozen_at is not None and 0 <= number - frozen_at * 10 < 20
-            latency_ms = 2000.0 - (number % 20) * 100 if frozen else 8.0 + number % 5
-            intended = rfc3339(START + timedelta(seconds=number / 10))
-            lines.append({"intended": intended, "latency_ms": latency_ms, "colour": "blue", "error": ""})
+            ms = 2000.0 - (number % 20) * 100 if frozen else 8.0 + number % 5
+            lines.append({"n": number, "ms": ms, "late_ms": 0.1, "status": 200, "colour": "blue", "error": ""})
+        lines.append({"end": START.timestamp() + seconds, "planned": seconds * 10})
         self.write("load/probe.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-        facts = {"count": 5400, "failed": 0, "p50": 5.0, "p90": 9.25, "p99": 21.5, "p99_9": 40.0, "max": 77.7}
-        self.write_json("load/phases.json", {"weight-10": {"blue": facts, "green": {**facts, "count": 600}}})
+        facts = {"count": 5400, "failed": 0, "p50_ms": 5.0, "p90_ms": 9.25, "p99_ms": 21.5, "p99_9_ms": 40.0}
+        facts["max_ms"] = 77.7
+        probe = {"planned": 600, "answered": 600, "failed": 0, "p50_ms": 10.0, "p99_ms": 1700.0, "max_ms": 2000.0}
+        colours = {"blue": facts, "green": {**facts, "count": 600}}
+        phase = {"phase": "weight-10", "planned": 6000, "attempted": 6000, "failed": 0, "colours": colours}
+        self.write_json("load/phases.json", {"phases": [{**phase, "probe": probe}]})
 
     def load(self, *, seconds: int = 60, failed_at: int | None = None) -> None:
         """Write a minute of load at 100 requests a second, a tenth of them green's after 20 s."""

@@ -200,7 +200,10 @@ def test_the_load_has_its_plan_its_probe_and_its_latencies(tmp_path: Path) -> No
     assert rows["sent of planned"] == "100.0%"
     assert rows["probe, requests by the clock"] == "600"
     assert rows["probe, from the intended start"] == "p50 10.0 ms, p99 1700.0 ms, max 2000.0 ms"
-    assert html.latency_rows(read)[1] == ["weight-10", "green", "600", "0", "5.0", "9.2", "21.5", "40.0", "77.7"]
+    assert html.latency_rows(read)[1:] == [
+        ["weight-10", "green", "600", "0", "5.0", "9.2", "21.5", "40.0", "77.7"],
+        ["weight-10", "probe", "600", "0", "10.0", "", "1700.0", "", "2000.0"],
+    ]
     assert wording.probe(read) == "probe: 600 requests by the clock, 0 failed, p99 1700\u202fms"
     assert "Latency by phase and colour" in plain(html.build(read))
 
@@ -231,7 +234,19 @@ def test_passes_close_together_are_one_bar_and_a_failure_between_them_stands_out
 
 
 @pytest.mark.parametrize("name", ["load/phases.json", "load/probe.jsonl"])
-@pytest.mark.parametrize("content", ["", "{}", "[1, 2]", '{"a": 1}', '{"a": {"b": 2}}', '{"intended": 7}', "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[1, 2]",
+        '{"phases": {"b": 2}}',
+        '{"phases": [{"colours": [3], "probe": 1}, 4]}',
+        '{"start": 1e300, "requests_per_s": 10}\n{"n": 7}',
+        '{"start": 1, "requests_per_s": 0}\n{"n": 7}',
+        '{"start": 1, "requests_per_s": 1}\n{"n": 1e12}\n{"n": 3, "ms": "x"}',
+        "\x00",
+    ],
+)
 def test_a_broken_file_of_the_load_breaks_no_report(tmp_path: Path, name: str, content: str) -> None:
     sample = sample_record.passed(tmp_path)
     sample.write(name, content)
