@@ -41,6 +41,9 @@ class Told:
         )
         return self
 
+    def gate(self, name: str, *, result: str = "PASS", **data: Any) -> Told:  # noqa: ANN401
+        return self.tell("gate", "3.1a", name=name, result=result, **data)
+
     @property
     def board(self) -> Board:
         return self.display.board
@@ -49,8 +52,9 @@ class Told:
     def lines(self) -> list[str]:
         return self.stream.getvalue().splitlines()
 
-    def screen(self) -> str:
-        console = Console(file=io.StringIO(), width=120, no_color=True, record=True, force_terminal=True)
+    def screen(self, *, width: int = 120) -> str:
+        self.display._console.width = width
+        console = Console(file=io.StringIO(), width=width, no_color=True, record=True, force_terminal=True)
         console.print(self.display._screen())
         return console.export_text()
 
@@ -102,30 +106,104 @@ def test_values_have_their_units(value: object, unit: str, shown: str) -> None:
     assert told.lines[-1].endswith(shown)
 
 
-def test_the_screen_shows_phases_clause_wait_traffic_and_how_to_undo() -> None:
+def cutover() -> Told:
+    """Tell of a run whose second weight is being watched, with everything it measures."""
     told = Told()
     told.tell("clause_started", "P.1", scenario="Both are there")
     told.tell("clause_finished", "P.1", result="PASS", duration_s=1, reason="")
-    told.tell("clause_started", "3.1a", scenario="10 percent moves to green")
-    told.tell("weight", "3.1a", percent=10, target="green")
-    told.tell("share", "3.1a", percent=10, green=247, total=1000, low=0.236, high=0.264)
-    told.tell("gate", "3.1a", name="e", title="error ratio", result="PASS", value=0.0, unit="ratio")
-    told.tell("load", attempted=31204, failed=0, by_colour={"blue": 30957, "green": 247}, rps=180, p99_ms={"green": 19})
-    told.tell("wait", "3.1a", for_="bake", waited_s=22, bound_s=30, last="steady", live_only=True)
-    screen = told.screen()
-    for part in (
+    told.tell("clause_started", "3.1a", scenario="25 percent moves to green")
+    told.tell("weight", "3.1a", percent=25, target="green")
+    told.tell("share", "3.1a", percent=25, green=247, total=1000, low=0.236, high=0.264)
+    for name, title, value, blue, unit in (
+        ("error_ratio", "error ratio", 0.0, None, "ratio"),
+        ("error_ratio_vs_blue", "error ratio beside blue", 0.0, 0.0012, "ratio"),
+        ("latency_p99", "latency p99", 0.019, None, "s"),
+        ("latency_p99_vs_blue", "latency p99 beside blue", 0.019, 0.018, "s"),
+        ("evidence_operations", "evidence operations", 80.2, None, "1/s"),
+        ("served_by", "share of green", 0.247, None, "ratio"),
+        ("write_markers", "write markers", 0, None, "writes"),
+        ("probe_latency", "probe p99", 0.014, None, "s"),
+        ("load_attempted", "load as planned", 0.99, None, "ratio"),
+    ):
+        told.gate(name, title=title, value=value, blue=blue, unit=unit)
+    told.tell("markers", "3.1a", run="r", acknowledged=1020, missing=0, repeated=0)
+    probe = {"planned": 2040, "answered": 2040, "failed": 0, "p50_ms": 4.0, "p99_ms": 14.2, "max_ms": 30.0}
+    load = {"attempted": 31204, "failed": 0, "planned": 31500, "rps": 248, "p99_ms": {"green": 19}, "probe": probe}
+    told.tell("load", **load, by_colour={"blue": 30957, "green": 247})
+    return told.tell("wait", "3.1a", for_="25 percent to bake", waited_s=22, bound_s=30, last="x", live_only=True)
+
+
+def test_the_screen_shows_phases_clause_traffic_gates_and_how_to_undo() -> None:
+    rows = cutover().screen().splitlines()
+    shown = [
         "upgrade Q1 → Q2   site eu   record records/2026-11-23-0412   phase 3 of 5",
-        "✔ 1 Preparation  1/1",
-        "▶ 3 Cutover  0/1",
-        "- 5 Cleanup",
-        "3.1a  10 percent moves to green",
-        "bake  0:22 of 0:30  steady",
-        "weight 10 % to green   share 24.7% (23.6% … 26.4%) of 1 000 requests",
-        "error ratio 0.00% ✔",
-        "load 180/s   failed 0 of 31 204   blue 30 957  green 247   p99 green 19 ms",
+        "  ✔ 1 Preparation  1/1  0:01  - 2 Green  ▶ 3 Cutover  0/1",
+        "  3.1a  25 percent moves to green",
+        "       25 % to green   bake 0:22 of 0:30   share 24.7% (23.6% … 26.4%) ✔   failed 0 of 31 204",
+        "       error ratio blue 0.12% green 0.00% ✔   p99 blue 18 ms green 19 ms ✔   attestations ·",
+        "       evidence ops green 80.2 1/s ✔",
+        "       probe p99 14 ms failed 0 of 2 040 ✔   writes 1 020 acknowledged, 0 missing, 0 doubled ✔",
+        "       load 248/s, 99% of planned ✔",
+        "  undo now: ctrl-c   (every request goes back to blue; nothing irreversible so far)",
+    ]
+    assert [row[: len(part)] for row, part in zip(rows, shown, strict=True)] == shown
+
+
+def test_a_narrow_screen_has_more_rows_and_none_is_wider() -> None:
+    screen = cutover().screen(width=60)
+    assert max(len(row) for row in screen.splitlines()) <= 60
+    for part in (
+        "attestations ·",
+        "evidence ops green 80.2 1/s ✔",
+        "1 020 acknowledged, 0 missing",
         "undo now: ctrl-c",
     ):
-        assert part in screen, screen
+        assert part in screen
+
+
+def test_a_mark_is_that_of_the_worst_verdict_of_the_weight() -> None:
+    told = cutover()
+    told.gate("latency_p99_vs_blue", result="FAIL", value=0.5, blue=0.018, unit="s", reason="too slow")
+    told.gate("latency_p99_vs_blue", result="PASS", value=0.019, blue=0.018, unit="s")
+    assert "p99 blue 18 ms green 19 ms ✘" in told.screen()
+    told.tell("weight", "3.1b", percent=50, target="green")
+    assert "p99 ·" in told.screen(), "a new weight begins anew"
+
+
+def test_a_gate_that_is_no_pass_has_a_row_with_its_reason() -> None:
+    told = cutover()
+    told.gate("error_ratio_vs_blue", result="FAIL", value=0.18, blue=0.001, unit="ratio", reason="limit 1 %")
+    told.gate("queue", result="NO_DATA", value=None, unit="jobs", reason="no data", title="queue of green")
+    told.tell(
+        "gate_decision",
+        "3.1a",
+        percent=25,
+        decision="rollback",
+        gate="error_ratio_vs_blue",
+        result="FAIL",
+        decided_after_s=1.25,
+    )
+    screen = told.screen(width=160)
+    assert "error_ratio_vs_blue 18.00% beside blue's 0.10% ✘  limit 1 %" in screen
+    assert "queue of green no data !  no data" in screen
+    assert "error_ratio_vs_blue FAIL at 25 %: go back to blue, 1.2 s after the first bad sample" in screen
+
+
+def test_what_cannot_be_taken_back_is_named() -> None:
+    told = Told()
+    told.tell("plan", clauses=[{**PLAN[2], "risk": "irreversible"}])
+    told.tell("clause_started", "5.1", scenario="s").tell("weight", "5.1", percent=100, target="green")
+    assert "not to be taken back: 5.1" in told.screen()
+
+
+def test_decisions_and_writes_have_lines() -> None:
+    told = cutover()
+    told.tell("gate_decision", "3.1a", percent=25, decision="advance", gate="", result="PASS", decided_after_s=0)
+    told.tell("markers", "3.1a", run="r", acknowledged=1030, missing=[4], repeated=0)
+    lines = [line[10:] for line in told.lines]
+    assert "3.1a  ◆  every gate passes at 25 %: go on" in lines
+    assert sum("✎" in line for line in lines) == 1, "no more than one in five seconds of real time"
+    assert "3.1a  ✎  writes 1 020 acknowledged, 0 missing, 0 doubled" in lines
 
 
 @pytest.mark.parametrize(
