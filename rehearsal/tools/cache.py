@@ -4,7 +4,7 @@ Invariants:
 - A unit's folder appears under its name in one rename, complete and stamped, or not at all.
 - A unit is made or removed only by the holder of its lock. A lock ends with its process, whatever ended that.
 - A folder counts as complete while its stamp's facts hold: cheaply, size and modification time of every executable
-  file; fully, the SHA-256 of every file.
+  file, or of all where none is; fully, the SHA-256 of every file.
 
 Layout, below `${XDG_CACHE_HOME:-~/.cache}/cutover/tools`: `<name>-<version>-<key>/` with `stamp.json` each; `.staging/`
 for what is not finished; `.locks/`; `.logs/`; `.work/` for caches that let an interrupted build go on; `.bin/`
@@ -149,13 +149,15 @@ class Cache:
     def is_complete(self, unit: Unit) -> bool:
         """Say whether the unit is there, judged by size and modification time of its executable files.
 
+        A unit that has none is judged by all its files.
         Where only the times differ, as after a copy, the files' digests decide and the stamp is renewed.
         """
         stamp = self.stamp(unit)
         if stamp is None or stamp.key != unit.key:
             return False
         folder = self.folder(unit)
-        matches = {_compare(folder / name, fact) for name, fact in stamp.files.items() if fact.executable}
+        executable = {name: fact for name, fact in stamp.files.items() if fact.executable}
+        matches = {_compare(folder / name, fact) for name, fact in (executable or stamp.files).items()}
         if _Match.DIFFERENT in matches:
             return False
         if _Match.MOVED in matches:
@@ -306,7 +308,7 @@ def _compare(path: Path, fact: FileFact) -> _Match:
         status = path.stat()
     except OSError:
         return _Match.DIFFERENT
-    if status.st_size != fact.size_bytes or not status.st_mode & stat.S_IXUSR:
+    if status.st_size != fact.size_bytes or (fact.executable and not status.st_mode & stat.S_IXUSR):
         return _Match.DIFFERENT
     return _Match.SAME if status.st_mtime_ns == fact.mtime_ns else _Match.MOVED
 

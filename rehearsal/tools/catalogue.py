@@ -43,13 +43,10 @@ class WheelSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GoSource:
-    """A main package of the Go module in `go/<module>`, pinned by that folder's go.mod and go.sum."""
+class GoPinned:
+    """Something of the Go module in `go/<module>`, pinned by that folder's go.mod and go.sum."""
 
     module: str
-    package: str
-    tags: tuple[str, ...] = ()
-    variables: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -57,7 +54,24 @@ class GoSource:
         return HERE / "go" / self.module
 
 
-Source: TypeAlias = WheelSource | GoSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoSource(GoPinned):
+    """A main package, to be compiled."""
+
+    package: str
+    tags: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoFiles(GoPinned):
+    """A folder of files that the module at `path` brings, taken as they are."""
+
+    path: str
+    subfolder: str
+
+
+Source: TypeAlias = WheelSource | GoSource | GoFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +135,7 @@ GO_MODULES: Mapping[str, GoModule] = MappingProxyType(
             GoModule(name="kubernetes", usually_s=300, packages=2420, room_bytes=6_900_000_000),
             GoModule(name="etcd", usually_s=30, packages=190, room_bytes=1_200_000_000),
             GoModule(name="prometheus", usually_s=150, packages=990, room_bytes=3_500_000_000),
+            GoModule(name="gateway-api", usually_s=3, packages=1, room_bytes=100_000_000),
         )
     }
 )
@@ -310,6 +325,14 @@ UNITS: tuple[Unit, ...] = (
             fit=Fit(first=(3, 5), below=(4,)),
         ),
     ),
+    Unit(
+        name="gateway-api",
+        version="1.6.3",
+        programs={"gateway-api-crds": "crds"},  # no program: a folder of manifests, which the API server is given
+        source=GoFiles(module="gateway-api", path="sigs.k8s.io/gateway-api", subfolder="config/crd/standard"),
+        usually_s=3,
+        found=None,
+    ),
 )
 
 GO_TOOLCHAIN = Unit(
@@ -348,4 +371,6 @@ def _facts(unit: Unit) -> list[object]:
         picks = [[pick.pattern, pick.into, pick.executable] for pick in source.picks]
         return [*common, pin.version, sorted(pin.sha256), source.nested, picks]
     pinned = [hashlib.sha256((source.folder / name).read_bytes()).hexdigest() for name in ("go.mod", "go.sum")]
+    if isinstance(source, GoFiles):
+        return [*common, pinned, source.path, source.subfolder]
     return [*common, pinned, source.package, source.tags, source.variables]

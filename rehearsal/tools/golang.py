@@ -1,4 +1,4 @@
-"""Units that are compiled: finding a Go that is new enough, and one `go build` for the programs of a module.
+"""Units from Go modules: finding a Go that is new enough, one `go build` for the programs of a module, or its files.
 
 The versions come from our go.mod and the checksums from our go.sum (`-mod=readonly`); the user's GOPROXY, GOFLAGS,
 GONOSUMDB and the like stay as they are. Compiler and module caches are our own, below the cache's work folder: an
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rehearsal.tools.cache import Cache, remove_tree
-from rehearsal.tools.catalogue import GO_MODULES, GoSource, Unit
+from rehearsal.tools.catalogue import GO_MODULES, GoFiles, GoPinned, GoSource, Unit
 from rehearsal.tools.children import Children
 from rehearsal.tools.errors import (
     BuildFailedError,
@@ -48,7 +48,7 @@ class Go:
 
 def required_version(units: tuple[Unit, ...]) -> Version:
     """Return the newest `go` directive among the modules of `units`."""
-    folders = {unit.source.folder for unit in units if isinstance(unit.source, GoSource)}
+    folders = {unit.source.folder for unit in units if isinstance(unit.source, GoPinned)}
     return max(go_directive((folder / "go.mod").read_text(encoding="utf-8")) for folder in folders)
 
 
@@ -111,17 +111,66 @@ def make_with_go(
     lock: int,
     advance: Callable[[float, str], None],
 ) -> None:
-    """Build and publish `units`, all of one module. The caller holds the lock for builds, `lock` being its descriptor.
+    """Make and publish `units`, all of one module. The caller holds the lock for builds, `lock` being its descriptor.
 
     Raises:
         BuildFailedError, DownloadFailedError, NoSpaceError: as their names say.
     """
-    sources = [unit.source for unit in units if isinstance(unit.source, GoSource)]
-    first = sources[0]
     work = cache.work / "go"
     remove_tree(work / "temporary")  # of a build that was killed
     for name in ("build", "modules", "path", "temporary", "out"):
         (work / name).mkdir(parents=True, exist_ok=True)
+    for unit in units:
+        if isinstance(unit.source, GoFiles):
+            _take_files(unit, unit.source, go=go, cache=cache, children=children, environment=environment, lock=lock)
+    compiled = tuple(unit for unit in units if isinstance(unit.source, GoSource))
+    if compiled:
+        _compile(compiled, go=go, cache=cache, children=children, environment=environment, lock=lock, advance=advance)
+
+
+def _take_files(
+    unit: Unit,
+    source: GoFiles,
+    *,
+    go: Go,
+    cache: Cache,
+    children: Children,
+    environment: Mapping[str, str],
+    lock: int,
+) -> None:
+    """Download a module, which Go compares with our go.sum, and publish a folder of it."""
+    work = cache.work / "go"
+    log = cache.logs / f"build-{source.module}.log"
+    command = [str(go.command), "mod", "download", "-modcacherw", source.path]
+    finished = children.run(
+        command,
+        environment=build_environment(environment, work=work, go=go),
+        folder=source.folder,
+        keep_open=(lock,),
+    )
+    log.write_text(f"{' '.join(command)}\n{finished.output}", encoding="utf-8")
+    if finished.returncode:
+        raise explain_go(finished.output, module=source.module, log=log)
+    found = work / "modules" / f"{source.path}@v{unit.version}" / source.subfolder
+    with cache.staging(unit) as staging:
+        (into,) = unit.programs.values()
+        shutil.copytree(found, staging / "content" / into)
+        cache.publish(unit, staging / "content", made_by=f"module {source.path}@v{unit.version}")
+
+
+def _compile(
+    units: tuple[Unit, ...],
+    *,
+    go: Go,
+    cache: Cache,
+    children: Children,
+    environment: Mapping[str, str],
+    lock: int,
+    advance: Callable[[float, str], None],
+) -> None:
+    sources = [unit.source for unit in units if isinstance(unit.source, GoSource)]
+    first = sources[0]
+    work = cache.work / "go"
     output = work / "out" / first.module
     output.mkdir(exist_ok=True)
     command = [

