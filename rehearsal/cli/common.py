@@ -27,6 +27,12 @@ object_bytes_option = click.option(
     "--object-bytes", type=int, metavar="N", help="Make each of those items exactly N bytes long, 4096 to 65536."
 )
 
+routing_option = click.option(
+    "--routing",
+    type=click.Choice(["nginx", "gateway"]),
+    help="How the public host is routed: Ingress with canary, or HTTPRoute with weights.  [default: nginx]",
+)
+
 
 def shows_faults(command: Callable[P, R]) -> Callable[P, R]:
     """Turn an EnvironmentFault into its text on standard error and its exit code."""

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rehearsal.cli.common import items_option, name_option, object_bytes_option, say, shows_faults
+from rehearsal.cli.common import (
+    items_option,
+    name_option,
+    object_bytes_option,
+    routing_option,
+    say,
+    shows_faults,
+)
 from rehearsal.environment import layout, lifecycle, sandbox
 from rehearsal.environment.errors import EnvironmentFault
 
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rehearsal.environment.installation import Extent
+    from rehearsal.environment.routes import Kind
 
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -31,16 +39,18 @@ def env() -> None:
 @name_option
 @items_option
 @object_bytes_option
+@routing_option
 @click.option("--bare", "extent", flag_value="bare", hidden=True, help="Leave out the node and the platform.")
 @click.option("--data-only", "extent", flag_value="data", hidden=True, help="Only database and store.")
 @shows_faults
-def up(name: str, items: int | None, object_bytes: int | None, extent: Extent | None) -> None:
+def up(name: str, items: int | None, object_bytes: int | None, routing: Kind | None, extent: Extent | None) -> None:
     """Bring the environment up, with release 2027.Q1 serving as blue; does nothing when it is up."""
-    from rehearsal.environment import assembly, sitedata  # noqa: PLC0415 - bring much along; the others stay quick
+    from rehearsal.environment import assembly, sitedata, target  # noqa: PLC0415 - bring much along; the others stay quick
 
     place = layout.Place.named(name)
     history = sitedata.History.wanted(items, object_bytes)
-    took_s = assembly.up(place, say, extent=extent or "whole", history=history)
+    shape = None if routing is None else target.Shape(routing=routing)
+    took_s = assembly.up(place, say, extent=extent or "whole", history=history, shape=shape)
     if took_s:
         say(f"{name} is up after {took_s:.1f} s")
     else:

@@ -49,6 +49,10 @@ class ApiClient:
             return self.get(f"{path}/{body['metadata']['name']}")
         return self._json(answer)
 
+    def create_text(self, path: str, text: str) -> Object:
+        """Create an object from its YAML in the collection `path`."""
+        return self._json(self._client.post(path, content=text, headers={"content-type": "application/yaml"}))
+
     def patch(self, path: str, operations: list[Object]) -> Object:
         """Apply a JSON Patch (RFC 6902) to the object at `path`."""
         headers = {"content-type": "application/json-patch+json"}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from rehearsal.environment import parts, sandbox, site, sitedata
+from rehearsal.environment import parts, routes, sandbox, site, sitedata, target
 from rehearsal.environment.commands import tail
 from rehearsal.environment.errors import EnvironmentFault, PartFailed
 from rehearsal.environment.lifecycle import held, plan_of, status_of
@@ -45,13 +46,14 @@ _PROGRAMS = (
 )
 
 
-def find_tools() -> parts.Tools:
+def find_tools(routing: routes.Kind = routes.DEFAULT) -> parts.Tools:
     """Every program of the site, made first if it is missing.
 
     Raises: rehearsal.tools.ToolsError, which says what to do.
     """
-    made = ensure(_PROGRAMS)
-    return parts.Tools(programs={program: str(made.path(program)) for program in _PROGRAMS})
+    wanted = (*_PROGRAMS, *routes.programs(routing))
+    made = ensure(wanted)
+    return parts.Tools(programs={program: str(made.path(program)) for program in wanted})
 
 
 def up(
@@ -61,18 +63,21 @@ def up(
     extent: Extent = "whole",
     tied: bool = False,
     history: sitedata.History | None = None,
+    shape: target.Shape | None = None,
 ) -> float:
     """Bring the environment up and return after how many seconds it was; 0.0 when it was up already.
 
-    `tied`: it ends with this process. `history`: what it has from the start; None is the usual one, and with an
-    environment that is up already whichever it has.
-    Raises: EnvironmentFault, with exit 2 when it is up with another history; ToolsError.
+    `tied`: it ends with this process. `history`: what it has from the start, and `shape`: how it is routed and what
+    its policy says; None is the usual one, and with an environment that is up already whichever it has.
+    Raises: EnvironmentFault, with exit 2 when it is up with another history or shape; ToolsError.
     """
     with held(place):
         if status_of(place)["state"] == "up":
             _demand_history(place, history)
+            _demand_shape(place, shape)
             return 0.0
-        tools = find_tools()
+        shape = shape or target.USUAL
+        tools = find_tools(shape.routing)
         flags = sandbox.namespace_flags()
         data = sitedata.ensure(tools, flags, say, history)
         began = time.monotonic()
@@ -80,7 +85,7 @@ def up(
         shutil.rmtree(place.root, ignore_errors=True)
         place.root.mkdir(parents=True, mode=0o700)
         try:
-            site.prepare(place, tools, data, flags, extent=extent)
+            site.prepare(place, tools, data, flags, extent=extent, shape=shape)
             sandbox.start(place, flags, tied=tied)
             _follow(place, say, began)
         except BaseException:
@@ -94,6 +99,17 @@ def _demand_history(place: layout.Place, wanted: sitedata.History | None) -> Non
     if wanted is not None and wanted != found:
         raise EnvironmentFault(
             f"{place.name} is up already, with {found}",
+            do=f"./cutover env down --name {place.name}, or another --name",
+            exit_code=2,
+        )
+
+
+def _demand_shape(place: layout.Place, wanted: target.Shape | None) -> None:
+    plan = plan_of(place)
+    found = target.Shape(**{field.name: plan[field.name] for field in fields(target.Shape) if field.name in plan})
+    if wanted is not None and wanted != found:
+        raise EnvironmentFault(
+            f"{place.name} is up already, with routing {found.routing}",
             do=f"./cutover env down --name {place.name}, or another --name",
             exit_code=2,
         )

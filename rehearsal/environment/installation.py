@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rehearsal.environment import layout, parts, probes
+from rehearsal.environment import layout, parts, probes, routes
 from rehearsal.environment.api import ApiClient
 from rehearsal.environment.commands import run_logged
 from rehearsal.environment.errors import PartFailed
@@ -32,7 +33,7 @@ def contents(scene: parts.Scene, extent: Extent) -> tuple[list[parts.Part], list
         parts.ingress(scene),
         parts.service_addresses(scene),
     ]
-    jobs = [parts.Job(name="namespace", work=lambda: _namespace(scene.place), after=("apiserver",))]
+    jobs = [parts.Job(name="namespace", work=lambda: _namespace(scene), after=("apiserver",))]
     if extent == "whole":
         started.append(parts.node_agent(scene))
         stores = ("postgres", "valkey-blue", "store")
@@ -45,26 +46,12 @@ def contents(scene: parts.Scene, extent: Extent) -> tuple[list[parts.Part], list
     return started, jobs
 
 
-def _namespace(place: Place) -> None:
-    """Make what belongs to no release: the namespace, the Ingress class, the public Ingress."""
-    with ApiClient(place) as api:
+def _namespace(scene: parts.Scene) -> None:
+    """Make what belongs to no release: the namespace, and the public route."""
+    definitions = scene.tools.programs.get("gateway-api-crds")
+    with ApiClient(scene.place) as api:
         api.create("/api/v1/namespaces", {"metadata": {"name": layout.BLUE_NAMESPACE}})
-        api.create(
-            "/apis/networking.k8s.io/v1/ingressclasses",
-            {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}},
-        )
-        backend = {"service": {"name": "stellaops-blue", "port": {"number": 80}}}
-        path = {"path": "/", "pathType": "Prefix", "backend": backend}
-        api.create(
-            f"/apis/networking.k8s.io/v1/namespaces/{layout.BLUE_NAMESPACE}/ingresses",
-            {
-                "metadata": {"name": "stellaops-main"},
-                "spec": {
-                    "ingressClassName": "nginx",
-                    "rules": [{"host": layout.PUBLIC_HOST, "http": {"paths": [path]}}],
-                },
-            },
-        )
+        routes.create(api, scene.routing, Path(definitions) if definitions else None)
 
 
 def _install_blue(scene: parts.Scene) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rehearsal.environment import layout, probes
+from rehearsal.environment import layout, probes, routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,6 +66,7 @@ class Scene:
     """Whether the sandbox's uid is 0 (it is, in a user namespace): PostgreSQL refuses it."""
     user_namespaces: bool = True
     """Whether nested user namespaces may be made."""
+    routing: routes.Kind = routes.DEFAULT
 
 
 def control_plane(scene: Scene) -> list[Part]:
@@ -293,12 +294,13 @@ def prometheus(scene: Scene) -> Part:
 
 
 def ingress(scene: Scene) -> Part:
-    """Traefik as the Ingress controller of class `nginx`."""
+    """Traefik as the controller of the public route, whichever kind that is."""
     address = layout.INGRESS
     return Part(
         name="ingress",
         address=f"{address}:80",
-        after=("apiserver",),
+        # It gives up on kinds that the API server does not serve yet.
+        after=("namespace",) if scene.routing == "gateway" else ("apiserver",),
         argv=(
             scene.tools["traefik"],
             "--global.checknewversion=false",
@@ -308,7 +310,7 @@ def ingress(scene: Scene) -> Part:
             "--ping=true",
             "--api.insecure=true",
             "--metrics.prometheus=true",
-            "--providers.kubernetesingressnginx=true",
+            *routes.controller_options(scene.routing),
             "--log.level=INFO",
         ),
         environment={"KUBECONFIG": str(scene.place.pki("ingress.kubeconfig"))},

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 _OPERATOR_PROGRAMS = ("kubectl", "helm", "pg_dump", "pg_restore", "psql", "pg_isready")
 
 
-def prepare(place: layout.Place, tools: parts.Tools, data: Path, flags: Sequence[str], *, extent: Extent) -> None:
+def prepare(
+    place: layout.Place,
+    tools: parts.Tools,
+    data: Path,
+    flags: Sequence[str],
+    *,
+    extent: Extent,
+    shape: target.Shape = target.USUAL,
+) -> None:
     """Write every file of an environment: keys, configuration, data, values, target, policy, documents."""
     for folder in (place.logs(), place.faults, place.bin, place.root / "data"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +50,7 @@ def prepare(place: layout.Place, tools: parts.Tools, data: Path, flags: Sequence
         "history": dataclasses.asdict(history),
         "tools": dict(tools.programs),
         "user_namespaces": "--user" in flags,
+        **dataclasses.asdict(shape),
     }
     place.plan.write_text(json.dumps(plan, indent=1), encoding="utf-8")
     _commands(place, tools)
@@ -51,7 +60,7 @@ def prepare(place: layout.Place, tools: parts.Tools, data: Path, flags: Sequence
     build_layout(place.images, platform_images())
     known = sitedata.Secrets.read(data)
     known.write(place.root)
-    target.write(place, known, history)
+    target.write(place, known, history, shape)
 
 
 def _copy(source: Path, destination: Path) -> None:

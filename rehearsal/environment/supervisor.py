@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_scope, rt_type
 
-from rehearsal.environment import installation, layout, parts
+from rehearsal.environment import installation, layout, parts, routes
 from rehearsal.environment.errors import PartFailed
 
 if TYPE_CHECKING:
@@ -261,6 +261,7 @@ def main() -> int:
         tools=parts.Tools(programs=plan["tools"]),
         uid_is_root=os.getuid() == 0,
         user_namespaces=plan["user_namespaces"],
+        routing=plan.get("routing", routes.DEFAULT),
     )
     make_network()
     make_mounts(place)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyrage
 import yaml
 
-from rehearsal.environment import layout, parts, pki, sitedata
+from rehearsal.environment import layout, parts, pki, routes, sitedata
 from rehearsal.node.catalogue import REPOSITORY
 from rehearsal.node.images import resolve
 
@@ -28,7 +29,19 @@ _ITEMS_PER_COMMAND_S = 250
 """How many items a command of the platform that looks at every one gets through in a second, at the least."""
 
 
-def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.History) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How a site differs from the usual one, its history apart."""
+
+    routing: routes.Kind = routes.DEFAULT
+    requests: int = 0
+    """The policy makes a run send at least so many to the public host; 0 leaves it as it is."""
+
+
+USUAL = Shape()
+
+
+def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.History, shape: Shape = USUAL) -> None:
     """Write everything the operator of this site holds.
 
     The seed's files (`trust.json`, `test-bundle.tar.gz`, signing keys) and the images are in the environment's folder
@@ -38,7 +51,7 @@ def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.Histor
     pki.write_private(place.root / "backup.agekey", f"{identity}\n".encode("ascii"))
     for colour in ("blue", "green"):
         pki.write_private(place.root / f"values-{colour}.yaml", values(place, known, colour).encode("utf-8"))
-    text = target_text(place, known, recipient=str(identity.to_public()), history=history)
+    text = target_text(place, known, recipient=str(identity.to_public()), history=history, routing=shape.routing)
     pki.write_private(place.target, text.encode("utf-8"))
     (place.root / "policy.toml").write_text(policy_text(dt.datetime.now(dt.UTC)), encoding="utf-8")
     documents = place.root / "docs"
@@ -78,7 +91,14 @@ def _seeded(place: layout.Place, name: str) -> str:
     return (place.root / name).read_text(encoding="utf-8")
 
 
-def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str, history: sitedata.History) -> str:
+def target_text(
+    place: layout.Place,
+    known: sitedata.Secrets,
+    *,
+    recipient: str,
+    history: sitedata.History,
+    routing: routes.Kind = routes.DEFAULT,
+) -> str:
     """Return the target file's text."""
     wanted = resolve(place.images, f"{REPOSITORY}:{layout.RELEASE_TO}")
     tables: list[tuple[str, Mapping[str, Any]]] = [
@@ -107,21 +127,7 @@ def target_text(place: layout.Place, known: sitedata.Secrets, *, recipient: str,
             "chart",
             {"path": str(layout.CHART), "image_tag_key": "image.tag", "migrations": "init", "wait_timeout_s": 45},
         ),
-        (
-            "routing",
-            {
-                "kind": "nginx",
-                "url": f"http://{layout.PUBLIC_HOST}",
-                "host": layout.PUBLIC_HOST,
-                "namespace": layout.BLUE_NAMESPACE,
-                "primary": "stellaops-main",
-                "canary": "stellaops-canary",
-                "bridge": "stellaops-green",
-                "ingress_class": "nginx",
-                "colour_header": "X-Stella-Colour",
-                "pod_header": "X-Stella-Pod",
-            },
-        ),
+        ("routing", routes.target_table(routing)),
         (
             "database",
             {
