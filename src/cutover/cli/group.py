@@ -40,6 +40,10 @@ OWN: Mapping[str, Own] = {
     "run": Own(place="cutover.cli.run:run", help="Perform the upgrade that a target file describes."),
     "plan": Own(place="cutover.cli.plan:plan", help="Show what a run would do, without touching the site."),
     "evidence": Own(place="cutover.cli.evidence:evidence", help="Take, compare and verify snapshots of evidence."),
+    "lint-routing": Own(
+        place="cutover.cli.lint_routing:lint_routing",
+        help="Say whether the routes could move traffic, and what stands in the way.",
+    ),
     "test": Own(place="cutover.cli.test:test", help="Run the project's own tests and say how many ran."),
     "completion": Own(place="cutover.cli.completion:completion", help="Print the shell's completion script."),
 }

@@ -26,7 +26,7 @@ from cutover.site.routing.gateway_lint import (
     taken_problem,
     weight_of,
 )
-from cutover.site.routing.interface import MANAGED_BY, SERVICE_PORT, SiteRouting
+from cutover.site.routing.interface import MANAGED_BY, SERVICE_PORT, SiteRouting, is_ours
 from cutover.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -146,6 +146,20 @@ class GatewayRouting(SiteRouting):
 
     # -- changing --------------------------------------------------------------------------------------------------
 
+    def to_prepare(self) -> str:
+        """Name the ReferenceGrant, where one is needed and none permits what it would."""
+        green, settings = self._roles.green, self._settings
+        if green.namespace == settings.namespace:
+            return ""
+        permitted, ours = self._permission(green)
+        if permitted is not None or (ours is not None and not is_ours(ours)):
+            return ""
+        name = _grant_name(settings, green)
+        return (
+            f"ReferenceGrant {name} in namespace {green.namespace}, which lets HTTPRoutes of {settings.namespace}"
+            f" name Service {green.service}"
+        )
+
     def prepare(self) -> None:
         """Allow the route to name green's Service, where green lives in another namespace.
 
@@ -153,28 +167,35 @@ class GatewayRouting(SiteRouting):
         """
         self._permit(self._roles.green)
 
-    def _permit(self, environment: Environment) -> None:
+    def _permission(self, environment: Environment) -> tuple[Manifest | None, Manifest | None]:
+        """Return a grant that permits to name a colour's Service, and the one of our name, each None if absent."""
         settings = self._settings
-        if environment.namespace == settings.namespace:
+        grants = self._grants(environment.namespace)
+        name = _grant_name(settings, environment)
+        return (
+            next((one for one in grants if permits(one, settings.namespace, environment.service)), None),
+            next((one for one in grants if one["metadata"]["name"] == name), None),
+        )
+
+    def _permit(self, environment: Environment) -> None:
+        if environment.namespace == self._settings.namespace:
             return
-        wanted = grant_manifest(settings, environment)
+        permitted, ours = self._permission(environment)
+        if permitted is not None:
+            self._last_set.adopt((_GRANT, environment.namespace, str(permitted["metadata"]["name"])), permitted)
+            return
+        wanted = grant_manifest(self._settings, environment)
         name = wanted["metadata"]["name"]
-        grants = {str(grant["metadata"]["name"]): grant for grant in self._grants(environment.namespace)}
-        for grant in grants.values():
-            if permits(grant, namespace=settings.namespace, service=environment.service):
-                self._last_set.adopt((_GRANT, environment.namespace, str(grant["metadata"]["name"])), grant)
-                return
-        found = grants.get(name)
-        if found is None:
+        if ours is None:
             written = self._cluster.create(environment.namespace, wanted)
-        elif (found["metadata"].get("labels") or {}).items() >= MANAGED_BY.items():
+        elif is_ours(ours):
             operation = {"op": "replace", "path": "/spec", "value": wanted["spec"]}
-            written = self._write(_GRANT, found, lambda read: guarded(read, operation))
+            written = self._write(_GRANT, ours, lambda read: guarded(read, operation))
         else:
             raise Refused(
                 f"a ReferenceGrant {name} already exists in namespace {environment.namespace} and is not ours",
                 code="grant-foreign",
-                seen=f"it does not let HTTPRoutes of {settings.namespace} name Service {environment.service}",
+                seen=f"it does not let HTTPRoutes of {self._settings.namespace} name Service {environment.service}",
                 guide="deviation F.2",
                 do="rename it, or let it allow that as well",
             )
@@ -302,12 +323,16 @@ class GatewayRouting(SiteRouting):
         )
 
 
+def _grant_name(settings: GatewayRoutes, environment: Environment) -> str:
+    return f"{settings.route}-to-{environment.service}"
+
+
 def grant_manifest(settings: GatewayRoutes, environment: Environment) -> dict[str, Any]:
     """Return what allows the routes of the public route's namespace to name a colour's Service, and nothing else."""
     return {
         "apiVersion": f"{GROUP}/v1beta1",
         "kind": _GRANT,
-        "metadata": {"name": f"{settings.route}-to-{environment.service}", "labels": {**MANAGED_BY}},
+        "metadata": {"name": _grant_name(settings, environment), "labels": {**MANAGED_BY}},
         "spec": {
             "from": [{"group": GROUP, "kind": _ROUTE, "namespace": settings.namespace}],
             "to": [{"group": "", "kind": "Service", "name": environment.service}],

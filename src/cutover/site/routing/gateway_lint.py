@@ -136,8 +136,8 @@ def taken_problem(route: Mapping[str, Any], settings: GatewayRoutes) -> str:
     return next((problem for problem in problems if problem), "")
 
 
-def permits(grant: Mapping[str, Any], *, namespace: str, service: str) -> bool:
-    """Whether a ReferenceGrant lets HTTPRoutes of a namespace name a Service beside the grant."""
+def permits(grant: Mapping[str, Any], namespace: str, service: str) -> bool:
+    """Whether a ReferenceGrant lets HTTPRoutes of a namespace name a Service that lives beside the grant."""
     spec = grant.get("spec") or {}
     comes = any(
         (entry.get("group"), entry.get("kind"), entry.get("namespace")) == (GROUP, "HTTPRoute", namespace)
@@ -280,7 +280,7 @@ def _green_is_granted(topology: Topology) -> Iterator[RouteFinding]:
     settings, green = topology.settings, topology.green
     if green.namespace == settings.namespace:
         return
-    if not any(permits(grant, namespace=settings.namespace, service=green.service) for grant in topology.grants):
+    if not any(permits(grant, settings.namespace, green.service) for grant in topology.grants):
         yield RouteFinding(
             code="grant-absent",
             message=f"no ReferenceGrant in namespace {green.namespace} lets HTTPRoutes of {settings.namespace}"

@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 MANAGED_BY: Mapping[str, str] = {"app.kubernetes.io/managed-by": "cutover"}
 """Labels of what the harness makes; nothing without them is changed but the public route itself."""
 SERVICE_PORT = 80
+"""Of a colour's Service, where the public route names none."""
 _CHANGED = "changed-by-someone-else"
 _ATTEMPTS = 5
+
+
+def is_ours(manifest: Mapping[str, Any]) -> bool:
+    """Whether the harness made an object."""
+    return (manifest["metadata"].get("labels") or {}).items() >= MANAGED_BY.items()
 
 
 class SiteRouting(ABC):
@@ -92,6 +98,10 @@ class SiteRouting(ABC):
         return self._last_set.drift(self._cluster.get)
 
     # -- changing --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def to_prepare(self) -> str:
+        """Name what `prepare` would make; empty when there is nothing to make, or it would refuse."""
 
     @abstractmethod
     def prepare(self) -> None:

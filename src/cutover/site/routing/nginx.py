@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused
 from cutover.site.cluster import guarded, pointer
-from cutover.site.routing.interface import MANAGED_BY, SERVICE_PORT, SiteRouting
+from cutover.site.routing.interface import MANAGED_BY, SERVICE_PORT, SiteRouting, is_ours
 from cutover.site.routing.nginx_lint import CANARY, WEIGHT, Topology, backend_of, check
 
 if TYPE_CHECKING:
@@ -109,6 +109,17 @@ class NginxRouting(SiteRouting):
 
     # -- changing --------------------------------------------------------------------------------------------------
 
+    def to_prepare(self) -> str:
+        """Name the bridge Service, where it is needed and is not there or not right."""
+        green, settings = self._roles.green, self._settings
+        if green.namespace == settings.namespace:
+            return ""
+        wanted = bridge_manifest(settings.bridge, green)["spec"]["externalName"]
+        found = self._cluster.service(settings.namespace, settings.bridge)
+        if found is not None and (not is_ours(found) or found["spec"].get("externalName") == wanted):
+            return ""
+        return f"Service {settings.bridge} in namespace {settings.namespace}, leading to {wanted}"
+
     def prepare(self) -> None:
         """Make the bridge Service beside the public route, where green lives in another namespace (F.2).
 
@@ -125,7 +136,7 @@ class NginxRouting(SiteRouting):
         if found["spec"].get("externalName") == wanted["spec"]["externalName"]:
             self._last_set.adopt(self._bridge, found)
             return
-        if (found["metadata"].get("labels") or {}).items() >= MANAGED_BY.items():
+        if is_ours(found):
             operation = {"op": "replace", "path": "/spec/externalName", "value": wanted["spec"]["externalName"]}
             self._last_set.set(self._bridge, self._write(_SERVICE, found, lambda read: guarded(read, operation)))
             return

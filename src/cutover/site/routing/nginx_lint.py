@@ -143,7 +143,7 @@ def _named_beside(topology: Topology) -> Iterator[RouteFinding]:
         yield RouteFinding(
             code="bridge-absent",
             message=f"the public route cannot name green: no Service {topology.beside_name} in {settings.namespace}",
-            remedy="let the harness create the bridge Service beside the public route (F.2)",
+            remedy="let the harness create the bridge Service: ./cutover lint-routing --fix (F.2)",
         )
         return
     if green.namespace == settings.namespace:
