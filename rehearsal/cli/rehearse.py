@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rehearsal.cli.common import items_option, object_bytes_option, say, shows_faults
+from rehearsal.cli.common import items_option, object_bytes_option, routing_option, say, shows_faults
 from rehearsal.environment import faults as listed
 from rehearsal.environment import layout, lifecycle, overrides, sandbox
 from rehearsal.environment.errors import PartFailed
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rehearsal.environment.sitedata import History
+    from rehearsal.environment.routes import Kind
 
+    from rehearsal.environment.target import Shape
 _PREFIX = "rehearse-"
 _INJECTOR_BOUND_S = 15.0
 _BY_SIGNAL = 128
@@ -57,6 +59,13 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
 @object_bytes_option
 @click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@routing_option
+@click.option(
+    "--requests",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Raise rate and bakes so that the run sends at least N public requests.",
+)
 @shows_faults
 def rehearse(
     *,
@@ -67,25 +76,28 @@ def rehearse(
     object_bytes: int | None,
     keep: bool,
     dry_run: bool,
+    routing: Kind | None,
+    requests: int | None,
 ) -> None:
     """Perform a whole upgrade on an embedded site and leave its record.
 
     The exit code is the run's: 0 passed, 1 failed, 2 wrong input, 3 could not measure, 4 inconclusive or incomplete,
     5 refused by a guard.
     """
-    from rehearsal.environment import sitedata  # noqa: PLC0415 - brings much along; help is told at once
+    from rehearsal.environment import sitedata, target  # noqa: PLC0415 - bring much along; help is told at once
 
     armed = listed.named(names, strategy or "gradual")
     history = sitedata.History.wanted(items, object_bytes)
     place = layout.Place.named(f"{_PREFIX}{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     run = _run_command(place, record.absolute(), strategy)
+    shape = target.Shape(routing=routing or "nginx", requests=requests or 0, strategy=strategy or "gradual")
     if dry_run:
-        _explain(place, run, armed, history or sitedata.History(), keep=keep)
+        _explain(place, run, armed, history or sitedata.History(), shape, keep=keep)
         return
     lifecycle.remove_dead(_PREFIX)
     removed = not keep
     try:
-        came_up_s = _come_up(place, history, keep=keep)
+        came_up_s = _come_up(place, history, shape, keep=keep)
         say(f"blue {layout.RELEASE_FROM} serves after {came_up_s:.1f} s")
         code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
     except KeyboardInterrupt:
@@ -108,14 +120,26 @@ def _run_command(place: layout.Place, record: Path, strategy: str | None) -> lis
 
 
 def _explain(
-    place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fault], history: History, *, keep: bool
+    place: layout.Place,
+    run: Sequence[str],
+    armed: Sequence[listed.Fault],
+    history: History,
+    shape: Shape,
+    *,
+    keep: bool,
 ) -> None:
     say(
         f"1  environment {place.name} of {history}, with {layout.RELEASE_FROM} serving as blue on "
-        f"http://{layout.PUBLIC_HOST}"
+    from rehearsal.environment import target  # noqa: PLC0415 - as above
+
+    routed = {"nginx": "an Ingress and its canary", "gateway": "an HTTPRoute of the Gateway API"}[shape.routing]
+        f"http://{layout.PUBLIC_HOST}, routed by {routed}"
     )
     say(f"2  inside it: {shlex.join(run)}")
     for fault in armed:
+    if shape.requests:
+        rate, bake_s = target.load_for(shape.requests, shape.strategy)
+        say(f"   its policy: {rate:g} requests/s and bakes of {bake_s:g} s, for at least {shape.requests:,} requests")
         say(f"   fault {fault.name} at {fault.strikes_at}: {fault.title}")
         said = f", gate {fault.gates[0]}" if fault.gates else ""
         say(f"   expected: {fault.clause} fails{said}, exit code {fault.exit_code}, {fault.serves} serves")
@@ -124,11 +148,11 @@ def _explain(
     say(f"3  environment {'kept' if keep else 'removed'}; exit code of the run")
 
 
-def _come_up(place: layout.Place, history: History | None, *, keep: bool) -> float:
+def _come_up(place: layout.Place, history: History | None, shape: Shape, *, keep: bool) -> float:
     from rehearsal.environment import assembly  # noqa: PLC0415 - brings much along; wrong input is told at once
 
     say(f"environment {place.name}")
-    return assembly.up(place, say, tied=not keep, history=history)
+    return assembly.up(place, say, tied=not keep, history=history, shape=shape)
 
 
 def _perform(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 NOTICE = "Rehearsal on an embedded site with a stand-in for the Stella platform, not a production system"
 STRATEGIES = ("gradual", "instant")
+_WEIGHTS = (10, 25, 50, 100)
+_BAKE_S = 10
+_OBSERVATION_S = 30
+_RAISED_PER_S = 1000
+_RAISED_USERS = 40
+_RESERVE = 1.1
+"""A generator may stay a tenth below its rate before a gate says so."""
 _WINDOW = dt.timedelta(hours=12)
 _COMMAND_S = 45
 _ITEMS_PER_COMMAND_S = 250
@@ -36,6 +44,8 @@ class Shape:
     routing: routes.Kind = routes.DEFAULT
     requests: int = 0
     """The policy makes a run send at least so many to the public host; 0 leaves it as it is."""
+    strategy: str = "gradual"
+    """What the policy says of how traffic moves."""
 
 
 USUAL = Shape()
@@ -53,7 +63,9 @@ def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.Histor
         pki.write_private(place.root / f"values-{colour}.yaml", values(place, known, colour).encode("utf-8"))
     text = target_text(place, known, recipient=str(identity.to_public()), history=history, routing=shape.routing)
     pki.write_private(place.target, text.encode("utf-8"))
-    (place.root / "policy.toml").write_text(policy_text(dt.datetime.now(dt.UTC)), encoding="utf-8")
+    (place.root / "policy.toml").write_text(
+        policy_text(dt.datetime.now(dt.UTC), strategy=shape.strategy, requests=shape.requests), encoding="utf-8"
+    )
     documents = place.root / "docs"
     documents.mkdir()
     (documents / "CURRENT_VERSION.md").write_text(f"# Current version\n\n{layout.RELEASE_FROM}\n", encoding="utf-8")
@@ -173,8 +185,21 @@ def _colour(colour: str, namespace: str) -> dict[str, Any]:
     }
 
 
-def policy_text(now: dt.datetime, *, strategy: str = "gradual") -> str:
-    """Return the policy, scaled so that a whole run fits: the record states the same numbers."""
+def load_for(requests: int, strategy: str) -> tuple[float, float]:
+    """Return the requests a second and the bake time in seconds with which a run sends at least so many.
+
+    Counted are the bakes and the observation alone; what is sent meanwhile else comes on top.
+    """
+    bakes = len(_WEIGHTS) + 1 if strategy == "gradual" else 1
+    needed_s = _RESERVE * requests / _RAISED_PER_S - _OBSERVATION_S
+    return _RAISED_PER_S, max(_BAKE_S, math.ceil(needed_s / bakes))
+
+
+def policy_text(now: dt.datetime, *, strategy: str = "gradual", requests: int = 0) -> str:
+    """Return the policy, scaled so that a whole run fits: the record states the same numbers.
+
+    requests: as in `Shape`; writes and scans a second stay what they are, the added requests are reads.
+    """
 
     def moment(at: dt.datetime) -> str:
         return at.astimezone(dt.UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
@@ -193,7 +218,7 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual") -> str:
         ("approval", approval),
         (
             "traffic",
-            {"weights": [10, 25, 50, 100], "bake_s": 8, "interval_s": 2, "confidence": 0.999, "min_requests": 200},
+            {"weights": [*_WEIGHTS], "bake_s": _BAKE_S, "interval_s": 1, "confidence": 0.999, "min_requests": 200},
         ),
         ("gates", {"range_s": 5}),
         ("gates.error_ratio", {"max": 0.01, "min_requests": 20}),
@@ -202,9 +227,22 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual") -> str:
         ("gates.attestation_success", {"min_ratio": 0.99, "min_attempts": 3}),
         ("load", {"users": 20, "requests_per_s": 250, "write_share": 0.1, "scan_share": 0.02, "max_failed": 0}),
         ("limits", {"queue_drain_s": 20, "ready_s": 60, "backup_max_age_s": 3600, "rollback_s": 10}),
-        ("observation", {"window_s": 30, "interval_s": 2, "in_run": True}),
+        ("observation", {"window_s": _OBSERVATION_S, "interval_s": 2, "in_run": True}),
     ]
-    return _toml({"schema": "cutover/policy/v1", "strategy": strategy}, tables)
+    document = dict(tables)
+    if requests:
+        rate, bake_s = load_for(requests, strategy)
+        usual = document["load"]
+        fewer = usual["requests_per_s"] / rate
+        document["traffic"] = {**document["traffic"], "bake_s": bake_s}
+        document["load"] = {
+            **usual,
+            "users": _RAISED_USERS,
+            "requests_per_s": rate,
+            "write_share": usual["write_share"] * fewer,
+            "scan_share": usual["scan_share"] * fewer,
+        }
+    return _toml({"schema": "cutover/policy/v1", "strategy": strategy}, list(document.items()))
 
 
 def _toml(head: Mapping[str, Any], tables: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
