@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shlex
@@ -21,14 +22,15 @@ from rehearsal.environment.errors import PartFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rehearsal.environment.sitedata import History
     from rehearsal.environment.routes import Kind
-
+    from rehearsal.environment.sitedata import History
     from rehearsal.environment.target import Shape
+
 _PREFIX = "rehearse-"
 _INJECTOR_BOUND_S = 15.0
 _BY_SIGNAL = 128
 _INTERRUPTED = _BY_SIGNAL + signal.SIGINT
+_REQUESTS_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
@@ -57,8 +59,6 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
 )
 @items_option
 @object_bytes_option
-@click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @routing_option
 @click.option(
     "--requests",
@@ -66,6 +66,8 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
     metavar="N",
     help="Raise rate and bakes so that the run sends at least N public requests.",
 )
+@click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @shows_faults
 def rehearse(
     *,
@@ -74,10 +76,10 @@ def rehearse(
     record: Path,
     items: int | None,
     object_bytes: int | None,
-    keep: bool,
-    dry_run: bool,
     routing: Kind | None,
     requests: int | None,
+    keep: bool,
+    dry_run: bool,
 ) -> None:
     """Perform a whole upgrade on an embedded site and leave its record.
 
@@ -88,9 +90,9 @@ def rehearse(
 
     armed = listed.named(names, strategy or "gradual")
     history = sitedata.History.wanted(items, object_bytes)
+    shape = target.Shape(routing=routing or "nginx", requests=requests or 0, strategy=strategy or "gradual")
     place = layout.Place.named(f"{_PREFIX}{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     run = _run_command(place, record.absolute(), strategy)
-    shape = target.Shape(routing=routing or "nginx", requests=requests or 0, strategy=strategy or "gradual")
     if dry_run:
         _explain(place, run, armed, history or sitedata.History(), shape, keep=keep)
         return
@@ -128,18 +130,18 @@ def _explain(
     *,
     keep: bool,
 ) -> None:
-    say(
-        f"1  environment {place.name} of {history}, with {layout.RELEASE_FROM} serving as blue on "
     from rehearsal.environment import target  # noqa: PLC0415 - as above
 
     routed = {"nginx": "an Ingress and its canary", "gateway": "an HTTPRoute of the Gateway API"}[shape.routing]
+    say(
+        f"1  environment {place.name} of {history}, with {layout.RELEASE_FROM} serving as blue on "
         f"http://{layout.PUBLIC_HOST}, routed by {routed}"
     )
-    say(f"2  inside it: {shlex.join(run)}")
-    for fault in armed:
     if shape.requests:
         rate, bake_s = target.load_for(shape.requests, shape.strategy)
         say(f"   its policy: {rate:g} requests/s and bakes of {bake_s:g} s, for at least {shape.requests:,} requests")
+    say(f"2  inside it: {shlex.join(run)}")
+    for fault in armed:
         say(f"   fault {fault.name} at {fault.strikes_at}: {fault.title}")
         said = f", gate {fault.gates[0]}" if fault.gates else ""
         say(f"   expected: {fault.clause} fails{said}, exit code {fault.exit_code}, {fault.serves} serves")
@@ -193,21 +195,16 @@ def _arm(place: layout.Place, armed: Sequence[listed.Fault], record: Path, strat
 
 
 def _attend(between: int, command: int) -> int:
-    """Wait for the run. The first interrupt is passed to it, which ends it in order; the second kills it."""
-    interrupts = 0
+    """Wait for the run. Each request to stop is passed to it as it came; the run knows what a second one means."""
 
-    def interrupt(_number: int, _frame: object) -> None:
-        nonlocal interrupts
-        interrupts += 1
-        try:
-            os.kill(command, signal.SIGINT if interrupts == 1 else signal.SIGKILL)
-        except ProcessLookupError:
-            return
+    def pass_on(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(command, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+    for number in _REQUESTS_TO_STOP:
+        signal.signal(number, pass_on)
     _, status = os.waitpid(between, 0)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _REQUESTS_TO_STOP:
         signal.signal(number, signal.SIG_IGN)  # what is left is the clean-up
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code

@@ -27,6 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _END_BOUND_S = 10.0
 _NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL")
 _USER = ("--user", "--map-root-user")
+_NOT_FOR_THE_GO_BETWEEN = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP)
 _REMEDY = (
     "use another machine or a privileged container (on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), "
     "or run against a live target with ./cutover run --target FILE"
@@ -205,7 +206,8 @@ def _go_between(
     code = 126
     try:
         die_with_parent()
-        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+        # A signal to the whole group, as terminals and job runners send it, must not end the command's only guardian.
+        for number in _NOT_FOR_THE_GO_BETWEEN:
             signal.signal(number, signal.SIG_IGN)
         folder = Path.cwd()
         if log is not None:
@@ -238,7 +240,7 @@ def _become(place: layout.Place, folder: Path, argv: Sequence[str], *, new_group
     code = 127
     try:
         die_with_parent()
-        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+        for number in _NOT_FOR_THE_GO_BETWEEN:
             signal.signal(number, signal.SIG_DFL)
         if new_group:
             os.setpgid(0, 0)
