@@ -27,8 +27,8 @@ GATES = {
 
 
 @given("the load runs against the public host")
-def load_runs(load: LoadRunner) -> None:
-    load.ensure_running()
+def load_runs(upgrade: Upgrade, load: LoadRunner) -> None:
+    traffic.keep_load_running(upgrade, load)
 
 
 @given("green is healthy and its route to the public host is sound")
@@ -61,8 +61,8 @@ def no_request_failed(load: LoadRunner) -> None:
 
 
 @then("every acknowledged write is there exactly once")
-def writes_there(site: Site, load: LoadRunner) -> None:
-    traffic.require_markers(site, load)
+def writes_there(site: Site, upgrade: Upgrade, load: LoadRunner) -> None:
+    traffic.require_markers(site, upgrade, load)
 
 
 @then(parsers.parse("every gate of the policy passes at {percent:d} percent"))

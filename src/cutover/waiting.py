@@ -93,8 +93,9 @@ def hold(
 ) -> list[T]:
     """Observe every `interval_s` for the whole of `duration_s` and return every observation, oldest first.
 
-    For bakes and observation windows. There is an observation at the start and one at the end; `stop` ends it early
-    with the observation that decided it. What `observe` raises goes through.
+    For bakes and observation windows. The interval is from the beginning of one observation to that of the next. There
+    is an observation at the start and one at the end; `stop` ends it early with the observation that decided it. What
+    `observe` raises goes through.
     """
     tell = listener or _no_listener
     start_s = clock.monotonic()
@@ -108,4 +109,4 @@ def hold(
         tell(Wait(what=what, waited_s=waited_s, bound_s=duration_s, last=describe(value), done=over))
         if over:
             return seen
-        clock.sleep(max(0.0, min(interval_s, duration_s - waited_s)))
+        clock.sleep(max(0.0, min(began_s + interval_s, duration_s) - waited_s))

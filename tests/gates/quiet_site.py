@@ -6,14 +6,25 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import ManualClock
 from cutover.errors import CouldNotMeasure
-from cutover.runbook.ports import Answer, LoadTotals, Sample, Series, Served
+from cutover.runbook.gates import Asked, Taken
+from cutover.runbook.ports import (
+    Answer,
+    LoadTotals,
+    ProbeTotals,
+    ProxyAnswer,
+    RouteFinding,
+    Sample,
+    Series,
+    Served,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SECRETS = {
     "STELLA_DSN": "postgresql://stella:not-a-real-one@db.example:5432/stellaops",
@@ -29,8 +40,8 @@ schema = "cutover/policy/v1"
 strategy = "gradual"
 [traffic]
 weights = [10, 25, 50, 100]
-bake_s = 8
-interval_s = 2
+bake_s = 10
+interval_s = 1
 confidence = 0.999
 min_requests = 200
 [gates]
@@ -67,7 +78,29 @@ def answer(*values: float, query: str = "q", at: datetime | None = None) -> Answ
     """Return an answer of one series a value; no value is an empty vector."""
     moment = at or ManualClock().now()
     samples = tuple(Sample(labels={}, value=value, time=moment) for value in values)
-    return Answer(query=query, time=moment, samples=samples, raw={"values": [str(value) for value in values]})
+    result = [{"metric": {}, "value": [moment.timestamp(), _text(value)]} for value in values]
+    raw = {"status": "success", "data": {"resultType": "vector", "result": result}}
+    return Answer(query=query, time=moment, samples=samples, raw=raw)
+
+
+def _text(value: float) -> str:
+    """Write a value as Prometheus does."""
+    return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}.get(str(value), str(value))
+
+
+def sampled(
+    name: str,
+    values: Iterable[float],
+    counts: Iterable[float],
+    *,
+    blue: tuple[Iterable[float], Iterable[float]] = ((), ()),
+    percent: int = 10,
+) -> Taken:
+    """Return a sample of one of the guide's metrics, before it is judged."""
+    given = {"value": values, "count": counts, "blue_value": blue[0], "blue_count": blue[1]}
+    moment = ManualClock().now()
+    asked = tuple(Asked(role=role, query="q", time=moment, raw=answer(*numbers).raw) for role, numbers in given.items())
+    return Taken(name=name, percent=percent, time=moment, asked=asked)
 
 
 @dataclass
@@ -76,6 +109,9 @@ class FakePrometheus:
 
     values: dict[str, float] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
+    blue_values: dict[str, float] = field(default_factory=dict)
+    """What blue has instead, by metric; where nothing is said, the same as green."""
+    blue_counts: dict[str, float] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     is_down: bool = False
     failures: int = 0
@@ -89,8 +125,11 @@ class FakePrometheus:
         if self.is_down or self.failures > 0:
             self.failures -= 1
             raise CouldNotMeasure("Prometheus does not answer", code="prometheus-unreachable", seen="refused")
-        table = self.counts if self._is_count(expression) else self.values
-        name = self._name(expression)
+        is_count, name = self._is_count(expression), self._name(expression)
+        table = self.counts if is_count else self.values
+        blue = self.blue_counts if is_count else self.blue_values
+        if "stellaops-prod" in expression and name in blue:
+            return answer(blue[name], query=expression, at=at)
         return answer(*([table[name]] if name in table else []), query=expression, at=at)
 
     def query_range(self, expression: str, *, start: datetime, end: datetime, step_s: float) -> tuple[Series, ...]:
@@ -136,14 +175,20 @@ class FakePrometheus:
 
 @dataclass
 class FakeLoad:
-    """A load that sends at a rate since the clock's start, with a share for green; failures from a moment on."""
+    """A load that sends at a rate since the clock's start, with a share for green, and a probe beside it."""
 
     clock: ManualClock
     rate: int = 100
     share: float = 0.10
     failed: int = 0
+    fails_from_s: float = math.inf
     is_running: bool = True
     p99_ms: Mapping[str, float] = field(default_factory=lambda: {"blue": 20.0, "green": 20.0})
+    planned_ratio: float = 1.0
+    probe_p99_ms: float | None = 20.0
+    probe_rate: int = 20
+    acknowledged: list[int] = field(default_factory=lambda: list(range(1, 200)))
+    phases: list[str] = field(default_factory=list)
 
     def running(self) -> bool:
         return self.is_running
@@ -161,14 +206,33 @@ class FakeLoad:
         green = round(attempted * self.share)
         return LoadTotals(
             attempted=attempted,
-            failed=self.failed,
+            failed=self.failed + (self.clock.monotonic() >= self.fails_from_s),
             by_colour={"blue": attempted - green, "green": green},
             reads=attempted,
             writes=0,
             scans=whole,
             seconds=float(whole),
             p99_ms=self.p99_ms,
+            planned=attempted * self.planned_ratio,
         )
+
+    def probe(self, since: datetime, until: datetime | None = None) -> ProbeTotals:
+        answered = self.probe_rate * math.floor(max(0.0, ((until or self.clock.now()) - since).total_seconds()))
+        return ProbeTotals(
+            planned=answered,
+            answered=answered,
+            failed=0,
+            by_colour={"blue": answered},
+            p50_ms=self.probe_p99_ms,
+            p99_ms=self.probe_p99_ms,
+            max_ms=self.probe_p99_ms,
+        )
+
+    def markers(self) -> tuple[str, list[int]]:
+        return "load-t", list(self.acknowledged)
+
+    def enter(self, phase: str) -> None:
+        self.phases.append(phase)
 
 
 @dataclass
@@ -178,6 +242,8 @@ class FakeRouting:
     answers: list[Mapping[str, int]] = field(default_factory=lambda: [{"blue": 100}])
     restored: int = 0
     error: Exception | None = None
+    found: list[RouteFinding] = field(default_factory=list)
+    drifted: list[RouteFinding] = field(default_factory=list)
 
     def who_serves(self, requests: int) -> Served:
         found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -186,37 +252,75 @@ class FakeRouting:
         failed = requests - sum(scaled.values())
         return Served(total=requests, by_colour=scaled, failed=failed, pods={}, problems=("status 503",) * bool(failed))
 
+    def lint(self) -> tuple[RouteFinding, ...]:
+        return tuple(self.found)
+
+    def drift(self) -> tuple[RouteFinding, ...]:
+        return tuple(self.drifted)
+
     def restore(self) -> None:
         self.restored += 1
         if self.error is not None:
             raise self.error
 
 
+@dataclass
 class FakeDatabase:
     """A database that answers, unless it is told not to."""
 
-    problem = ""
+    problem: str = ""
+    present: list[int] = field(default_factory=lambda: list(range(1, 200)))
+    rows: list[list[Any]] = field(default_factory=lambda: [[1, 1]])
 
     def identity(self) -> object:
-        if self.problem:
-            raise CouldNotMeasure("the database does not answer", code="database-unreachable", seen=self.problem)
+        self._answer()
         return "one"
 
+    def markers(self, run: str) -> list[int]:
+        del run
+        self._answer()
+        return list(self.present)
 
-class EmptyCluster:
-    """A cluster in which nothing is."""
+    def look(self, query: str) -> list[list[Any]]:
+        del query
+        self._answer()
+        return [list(row) for row in self.rows]
 
-    def pods(self, *_: object, **__: object) -> tuple[Any, ...]:
-        return ()
+    def _answer(self) -> None:
+        if self.problem:
+            raise CouldNotMeasure("the database does not answer", code="database-unreachable", seen=self.problem)
 
-    def service(self, *_: object) -> None:
-        return None
+
+@dataclass
+class FakeCluster:
+    """A cluster with green's Service and pods that answer; none of either where a test takes them away."""
+
+    restarts: dict[str, int] = field(default_factory=lambda: {"green-1": 0, "green-2": 0})
+    statuses: dict[str, int] = field(default_factory=dict)
+    body: bytes = b'{"items": 5}'
+    has_service: bool = True
+
+    def pods(self, namespace: str, *, selector: Mapping[str, str] | None = None) -> tuple[Any, ...]:
+        if selector is not None and "component" not in selector:
+            return ()
+        return tuple(
+            SimpleNamespace(name=name, namespace=namespace, restarts=number, container_port=8080)
+            for name, number in self.restarts.items()
+        )
+
+    def service(self, *_: object) -> dict[str, Any] | None:
+        return {"spec": {"selector": {"component": "web"}}} if self.has_service else None
 
     def ready_endpoints(self, *_: object) -> int:
         return 0
 
     def events(self, *_: object) -> tuple[Any, ...]:
         return ()
+
+    def proxy_pod(self, namespace: str, pod: str, port: int, path: str, **_: object) -> ProxyAnswer:
+        del namespace, port
+        status = self.statuses.get(pod, 200)
+        return ProxyAnswer(status=status, headers={}, body=b"" if path == "/readyz" else self.body)
 
 
 @dataclass
@@ -226,7 +330,7 @@ class FakeSite:
     prometheus: FakePrometheus = field(default_factory=FakePrometheus)
     routing: FakeRouting = field(default_factory=FakeRouting)
     database: FakeDatabase = field(default_factory=FakeDatabase)
-    cluster: EmptyCluster = field(default_factory=EmptyCluster)
+    cluster: FakeCluster = field(default_factory=FakeCluster)
 
 
 GOOD_VALUES = {"error_ratio": 0.0, "latency_p99": 0.02, "evidence_operations": 4.0, "attestation_success": 1.0}

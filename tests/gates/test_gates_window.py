@@ -11,9 +11,9 @@ import pytest
 from quiet_site import answer
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused
-from cutover.model import Result
 from cutover.procedures import decommission
 from cutover.runbook import gates
+from cutover.runbook.gates import GateVerdict, window
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,15 +96,15 @@ def test_every_step_of_every_gate_is_archived(upgrade: Upgrade, site: FakeSite, 
     assert document["step_s"] == 2
     found = {gate["name"]: gate for gate in document["gates"]}
     assert set(found) == set(gates.GATES)
-    # Ranges of 5 s and of 8 s, then every 2 s, and the end of the window.
+    # Ranges of 5 s and of 10 s, then every 2 s, and the end of the window.
     assert {name: len(gate["steps"]) for name, gate in found.items()} == {
         "error_ratio": 14,
         "latency_p99": 14,
-        "evidence_operations": 12,
-        "attestation_success": 12,
+        "evidence_operations": 11,
+        "attestation_success": 11,
     }
     assert "[5s]" in found["error_ratio"]["queries"]["value"]
-    assert "[8s]" in found["attestation_success"]["queries"]["count"]
+    assert "[10s]" in found["attestation_success"]["queries"]["count"]
     assert all(step["is_measured"] for gate in found.values() for step in gate["steps"])
     assert {gate["longest_gap_s"] for gate in found.values()} == {2.0}
     line = upgrade.journal.last("observation", what="window")
@@ -132,7 +132,7 @@ def test_a_fast_gate_needs_every_step(
     assert _over(upgrade, site, clock)["error_ratio"].is_whole is is_whole
 
 
-@pytest.mark.parametrize(("lasting_s", "is_whole"), [(3.0, True), (9.0, False)])
+@pytest.mark.parametrize(("lasting_s", "is_whole"), [(3.0, True), (11.0, False)])
 def test_a_slow_gate_may_miss_what_its_range_spans(
     *, upgrade: Upgrade, site: FakeSite, clock: ManualClock, lasting_s: float, is_whole: bool
 ) -> None:
@@ -155,7 +155,7 @@ def test_only_finite_numbers_are_measurements(
     site.prometheus.values["latency_p99"] = value
     watched = _over(upgrade, site, clock)["latency_p99"]
     assert not watched.is_whole
-    assert watched.verdict.result is Result.ERROR
+    assert watched.verdict.result is GateVerdict.NO_DATA
     assert {step.value for step in watched.steps} == {None}
 
 
@@ -171,7 +171,7 @@ def test_one_bad_step_fails_its_gate(
     site.prometheus.bad_steps[name] = value
     window = _observe(upgrade, site)
     verdicts = {item.name: item.verdict for item in window.watched}
-    assert {found for found, verdict in verdicts.items() if verdict.result is Result.FAIL} == {name}
+    assert {found for found, verdict in verdicts.items() if verdict.result is GateVerdict.FAIL} == {name}
     assert verdicts[name].value == value
     with pytest.raises(ClauseFailed) as caught:
         _judge(upgrade, window)
@@ -192,7 +192,7 @@ def test_a_live_sample_beyond_its_limit_fails_the_window(
 
     monkeypatch.setattr(site.prometheus, "query", slow_once)
     window = _observe(upgrade, site)
-    assert {item.verdict.result for item in window.watched} == {Result.PASS}
+    assert {item.verdict.result for item in window.watched} == {GateVerdict.PASS}
     with pytest.raises(ClauseFailed) as caught:
         decommission.require_gates_held(window)
     assert caught.value.facts["gates"] == ["latency_p99"]
@@ -217,7 +217,7 @@ def test_without_a_promotion_there_is_nothing_to_observe(upgrade: Upgrade, site:
 def test_a_long_window_is_asked_for_in_parts_and_its_ranges_span_the_steps(
     upgrade: Upgrade, site: FakeSite, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gates, "_MOST_STEPS", 10)
+    monkeypatch.setattr(window, "_MOST_STEPS", 10)
     watched = _over(upgrade, site, clock, length_s=100.5)
     for item in watched.values():
         assert item.is_whole

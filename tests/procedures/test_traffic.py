@@ -11,7 +11,11 @@ from cutover.errors import ClauseFailed
 from steps import traffic as steps
 
 
-def check(acknowledged: list[int], present: list[int], asked: list[str]) -> None:
+def check(
+    acknowledged: list[int], present: list[int], asked: list[str], written: list[dict[str, Any]] | None = None
+) -> None:
+    written = [] if written is None else written
+
     def markers() -> tuple[str, list[int]]:
         asked.append("load")
         return "run", acknowledged
@@ -22,13 +26,17 @@ def check(acknowledged: list[int], present: list[int], asked: list[str]) -> None
 
     site: Any = SimpleNamespace(database=SimpleNamespace(markers=rows))
     load: Any = SimpleNamespace(markers=markers)
-    steps.writes_there(site, load)
+    journal: Any = SimpleNamespace(write=lambda *_, **facts: written.append(facts))
+    upgrade: Any = SimpleNamespace(journal=journal)
+    steps.writes_there(site, upgrade, load)
 
 
 def test_a_write_acknowledged_while_it_is_checked_is_no_loss() -> None:
     asked: list[str] = []
-    check([1, 2], [1, 2, 3], asked)
+    written: list[dict[str, Any]] = []
+    check([1, 2], [1, 2, 3], asked, written)
     assert asked == ["load", "database"]
+    assert written == [{"run": "run", "acknowledged": 2, "missing": (), "repeated": ()}]
 
 
 @pytest.mark.parametrize(("acknowledged", "present"), [([1, 2], [1]), ([1, 2], [1, 2, 2]), ([], [])])

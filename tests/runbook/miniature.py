@@ -42,11 +42,16 @@ def restore_blue(upgrade, site, trigger):
     return types.SimpleNamespace(serves=serves, detail=f"of 20 requests: {serves} 20")
 
 
+def send_back(upgrade, site, trigger):
+    upgrade.journal.write("observation", what="sent back", trigger=trigger)
+
+
 def explain(site, environment, error):
     error.cause_text = "a stone hit it"
 
 
 rollback.restore_blue = restore_blue
+rollback.send_back = send_back
 diagnosis = types.ModuleType("cutover.runbook.diagnosis")
 diagnosis.explain = explain
 sys.modules["cutover.runbook.rollback"] = rollback

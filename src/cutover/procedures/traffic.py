@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 
 SAMPLE = 60
 """Requests, each on a connection of its own, in a proof of who serves."""
+_PHASES = {"4": "validate", "5": "observe"}
+"""What the load is told at a clause of a phase; while traffic moves, each weight says it."""
+
+
+def keep_load_running(upgrade: Upgrade, load: LoadRunner) -> None:
+    """Start the load where it does not run, and tell it in which phase the upgrade is.
+
+    Raises: CouldNotMeasure when it cannot be started, or ended by itself.
+    """
+    load.ensure_running()
+    phase = _PHASES.get((upgrade.clause or "")[:1])
+    if phase is not None:
+        load.enter(phase)
 
 
 def require_served_by(site: Site, environment: Environment, *, requests: int = SAMPLE) -> None:
@@ -54,7 +67,7 @@ def require_sound_route(site: Site, upgrade: Upgrade) -> None:
     health.require_available(site, green)
     with diagnosed(site, green):
         site.routing.prepare()
-        findings = site.routing.lint()
+        findings = gates.route_topology(upgrade, site)
         expect(
             not findings,
             "green cannot take the traffic",
@@ -79,7 +92,8 @@ def require_sound_route(site: Site, upgrade: Upgrade) -> None:
 
 
 def shift_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner, percent: int) -> Bake:
-    """Set a weight and watch the gates for the policy's bake time (3.1)."""
+    """Set a weight and watch the gates for the policy's bake time (3.1). Raises: as `gates.bake`."""
+    load.enter(f"weight-{percent}")
     with upgrade.shield(), upgrade.journal.action("shift", percent=percent) as done:
         site.routing.shift(percent)
         done(percent=percent)
@@ -87,7 +101,11 @@ def shift_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner, percent: int)
 
 
 def promote_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner) -> Bake:
-    """Let the public route name green alone, and watch the gates for the bake time (3.2, F.7)."""
+    """Let the public route name green alone, and watch the gates for the bake time (3.2, F.7).
+
+    Raises: as `gates.bake`.
+    """
+    load.enter("promoted")
     with upgrade.shield(), upgrade.journal.action("promote", to=upgrade.roles.green.name) as done:
         site.routing.promote()
         done(primary=site.routing.primary_backend())
@@ -135,10 +153,13 @@ def require_gates(bake: Bake) -> None:
     gates.require_passed(bake.results)
 
 
-def require_markers(site: Site, load: LoadRunner) -> None:
+def require_markers(site: Site, upgrade: Upgrade, load: LoadRunner) -> None:
     """Demand that every write that the public host acknowledged is in the database exactly once (F.8)."""
     run, acknowledged = load.markers()
     check = compare_markers(acknowledged, site.database.markers(run))
+    upgrade.journal.write(
+        "markers", run=run, acknowledged=check.acknowledged, missing=check.missing, repeated=check.repeated
+    )
     expect(
         check.acknowledged > 0 and check.is_exact,
         "acknowledged writes were lost or doubled",
@@ -163,7 +184,7 @@ class GateHistory:
 
     now: gates.GateResult
     samples: int
-    worst: Result
+    worst: gates.GateVerdict
 
 
 def measure(site: Site, upgrade: Upgrade, gate: str) -> GateHistory:
@@ -181,10 +202,10 @@ def measure(site: Site, upgrade: Upgrade, gate: str) -> GateHistory:
             instead_of="a rate of errors alone",
             why="low traffic looks healthy by its error rate",
         )
-    history = [Result(entry.data["result"]) for entry in upgrade.journal.entries() if _is_sample(entry, gate)]
+    history = [
+        gates.GateVerdict(entry.data["result"])
+        for entry in upgrade.journal.entries()
+        if entry.event == "gate" and entry.data["name"] == gate
+    ]
     now = gates.measure(upgrade, site, gate)
-    return GateHistory(now=now, samples=len(history), worst=gates.worst(history))
-
-
-def _is_sample(entry: object, gate: str) -> bool:
-    return getattr(entry, "event", "") == "gate" and getattr(entry, "data", {}).get("name") == gate
+    return GateHistory(now=now, samples=len(history), worst=gates.worst(gates.not_borne(history, upgrade.policy.gates)))

@@ -129,7 +129,7 @@ class Routing(Protocol):
         ...
 
     def drift(self) -> tuple[RouteFinding, ...]:
-        """Return in what the routes differ from what this run set last: somebody else, or a reconciler, changed them."""
+        """Return in what the routes differ from what this run set last: somebody else changed them, or a reconciler."""
         ...
 
     def who_serves(self, requests: int) -> Served:
@@ -202,7 +202,7 @@ class Load(Protocol):
         ...
 
     def enter(self, phase: str) -> None:
-        """Say what the upgrade does from now on: `prepare`, `weight-10`, `promoted`, `validate`, `observe`, `rollback`."""
+        """Say what the upgrade does from now on: `prepare`, `weight-10`, `promoted`, `validate`, `observe`, …"""
         ...
 
 
@@ -331,6 +331,18 @@ class Dependency(Protocol):
         ...
 
 
+class Tables(Dependency, Protocol):
+    """The platform's database, as the gates ask it. Each question is read-only and has a deadline."""
+
+    def markers(self, run: str) -> list[int]:
+        """Return the numbers of the write markers of a run, sorted, repetitions kept."""
+        ...
+
+    def look(self, query: str) -> list[list[Any]]:
+        """Return the rows of one SELECT of the policy's. Raises: CouldNotMeasure."""
+        ...
+
+
 class SitePorts(Protocol):
     """The site, as far as gates, rollback and diagnosis need it."""
 
@@ -350,6 +362,6 @@ class SitePorts(Protocol):
         ...
 
     @property
-    def database(self) -> Dependency:
+    def database(self) -> Tables:
         """Its database, on the operator's path."""
         ...

@@ -1,26 +1,29 @@
 """The immediate rollback: every request back to blue, and proof that it is so (R.1, deviation F.4).
 
 The guide patches the public route alone; during a gradual cutover that changes nothing, for the canary goes on
-sending.
+sending. `send_back` does it at once, before anybody looks for the cause; `restore_blue` makes sure of it and proves it.
 Invariants: success is what the public host's answers show, never what was written to an object; the rollback needs
 nothing from green; it is attempted whatever was observed before.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cutover.errors import CutoverError, Timeout
 
 if TYPE_CHECKING:
+    from cutover.runbook.journal import Entry
     from cutover.runbook.ports import Served, SitePorts
     from cutover.runbook.upgrade import Upgrade
 
 NOBODY = "nobody"
 MIXED = "mixed"
+_SERVES_AGAIN = "blue serves again"
 _LOOK = 20
-"""Requests by which to say who serves, when blue alone does not."""
+"""Requests of a first look at who serves, and of the last when blue alone does not."""
 _PROOF = 100
 """Requests of the proof, each on a connection of its own: a weight of 10 would show itself all but surely."""
 
@@ -43,15 +46,40 @@ class RollbackReport:
         return self.verified_requests > 0
 
 
-def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> RollbackReport:
-    """Send every request back to blue and prove it; when it cannot be proven, say who serves.
+def send_back(upgrade: Upgrade, site: SitePorts, trigger: object) -> None:
+    """Send every request back to blue at once and see that it serves; the proof, and what fails here, is R.1's.
 
-    trigger: why; an error, or a sentence. Raises nothing for a blue that does not serve: the report says so. Raises:
-    CutoverError when the route itself cannot be changed, after writing down that the rollback was tried.
+    trigger: why; an error, or a sentence. Raises nothing of ours.
     """
     blue = upgrade.roles.blue
     upgrade.journal.write("rollback_started", trigger=_sentence(trigger))
     started_s = upgrade.clock.monotonic()
+    with contextlib.suppress(CutoverError):
+        with upgrade.shield(), upgrade.journal.action("restore", to=blue.name):
+            site.routing.restore()
+        upgrade.wait_for(
+            "blue to serve again",
+            lambda: site.routing.who_serves(_LOOK),
+            until=lambda served: served.only(blue.name),
+            bound_s=upgrade.policy.limits.rollback_s,
+            interval_s=0.1,
+        )
+        took_s = round(upgrade.clock.monotonic() - started_s, 3)
+        upgrade.journal.write("observation", what=_SERVES_AGAIN, colour=blue.name, took_s=took_s, requests=_LOOK)
+
+
+def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> RollbackReport:
+    """Send every request back to blue and prove it; when it cannot be proven, say who serves.
+
+    Goes on with what `send_back` began. trigger: why; an error, or a sentence. Raises nothing for a blue that does not
+    serve: the report says so. Raises: CutoverError when the route itself cannot be changed, after writing down that the
+    rollback was tried.
+    """
+    blue = upgrade.roles.blue
+    begun = _begun(upgrade)
+    if begun is None:
+        begun = upgrade.journal.write("rollback_started", trigger=_sentence(trigger))
+    started_s = upgrade.clock.monotonic() - (upgrade.clock.now() - begun.time).total_seconds()
     try:
         with upgrade.shield(), upgrade.journal.action("restore", to=blue.name):
             site.routing.restore()
@@ -72,6 +100,9 @@ def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> Rollback
     except Timeout as error:
         detail = error.seen
     took_s = upgrade.clock.monotonic() - started_s
+    seen = upgrade.journal.last("observation", what=_SERVES_AGAIN)
+    if proof is not None and seen is not None and seen.seq > begun.seq:
+        took_s = float(seen.data["took_s"])
     upgrade.deviation(
         "F.4",
         did="took green out of what splits the traffic, let the public route name blue, proved who serves",
@@ -87,6 +118,16 @@ def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> Rollback
         verified=proof.total if proof else 0,
         detail=detail or str(served),
     )
+
+
+def _begun(upgrade: Upgrade) -> Entry | None:
+    """Return the entry that began a rollback which is not finished, or None."""
+    for entry in reversed(upgrade.journal.entries()):
+        if entry.event == "rollback_finished":
+            return None
+        if entry.event == "rollback_started":
+            return entry
+    return None
 
 
 def who(served: Served) -> str:

@@ -33,6 +33,7 @@ T = TypeVar("T")
 SCRATCH_PREFIX = "cutover_scratch_"
 _CONNECT_TIMEOUT_S = 5
 _STATEMENT_TIMEOUT_S = 30.0
+_LOOK_TIMEOUT_S = 5.0
 _BATCH = 2000
 _LEAF_TABLES = {1: "merkle_leaves", 2: "merkle_leaves_v2"}
 # What `row::text` prints depends on these; both sides of a comparison are computed under the same.
@@ -299,6 +300,16 @@ class Database:
     def markers(self, run: str) -> list[int]:
         """Return the numbers of the write markers of a run, sorted, repetitions kept."""
         return [row[0] for row in self._rows("SELECT number FROM write_markers WHERE run = %s ORDER BY number", (run,))]
+
+    # -- gates of the policy ---------------------------------------------------------------------------------------
+
+    def look(self, query: str) -> list[list[Any]]:
+        """Return the rows, at most two, of one SELECT of the policy's, read-only and with a short deadline.
+
+        Prepared, so that it can be one statement alone. Raises: CouldNotMeasure.
+        """
+        with self._connect(timeout_s=_LOOK_TIMEOUT_S) as connection:
+            return [list(row) for row in connection.execute(query.encode(), prepare=True).fetchmany(2)]
 
     # -- backup ----------------------------------------------------------------------------------------------------
 
