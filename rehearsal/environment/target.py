@@ -218,11 +218,7 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual", requests: int = 
         ("approval", approval),
         (
             "traffic",
-<<<<<<< ours
             {"weights": [*_WEIGHTS], "bake_s": _BAKE_S, "interval_s": 1, "confidence": 0.999, "min_requests": 200},
-=======
-            {"weights": [10, 25, 50, 100], "bake_s": 10, "interval_s": 1, "confidence": 0.999, "min_requests": 200},
->>>>>>> theirs
         ),
         ("gates", {"range_s": 5}),
         # Both colours share a machine of two cores with everything else: what is no green's fault is borne.

@@ -202,7 +202,7 @@ class Load(Protocol):
         ...
 
     def enter(self, phase: str) -> None:
-        """Say what the upgrade does from now on: `prepare`, `weight-10`, `promoted`, `validate`, `observe`, …"""
+        """Say what the upgrade does now: `prepare`, `weight-10`, `promoted`, `validate`, `observe` or `rollback`."""
         ...
 
 
