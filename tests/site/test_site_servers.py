@@ -6,7 +6,7 @@ import json
 import math
 import socket
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from cutover.site.contents import Contents
 from cutover.site.database import Database, compare_markers
 from cutover.site.prometheus import Prometheus
 from cutover.site.public import PublicHost
-from cutover.site.store import Store
+from cutover.site.store import ArchiveLock, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -422,6 +422,57 @@ def test_an_archive_that_gives_back_something_else_is_found(server: Server) -> N
         store.archive("k", b"content")
     assert caught.value.code == "archive-differs"
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "until"),
+    [
+        (
+            {"x-amz-object-lock-retain-until-date": "2026-11-25T14:43:48Z"},
+            datetime(2026, 11, 25, 14, 43, 48, tzinfo=UTC),
+        ),
+        ({"x-amz-object-lock-retain-until-date": "later"}, None),
+        ({}, None),
+    ],
+)
+def test_what_was_archived_is_read_back_by_its_version_with_its_retention(
+    server: Server, monkeypatch: pytest.MonkeyPatch, told: dict[str, str], until: datetime | None
+) -> None:
+    """What the archive says of the version counts, never what it was asked for."""
+    store = Store(endpoint=server.url, bucket="b", archive_bucket="a", access_key="ak", secret_key="sk")
+    monkeypatch.setattr(store, "archive_lock", lambda: ArchiveLock(locked=True, detail=""))
+    server.reply = lambda method, _path: (
+        200,
+        {"x-amz-version-id": "v/1"} if method == "PUT" else told,
+        b"content" if method == "GET" else b"",
+    )
+    kept = store.archive("up grade/ü", b"content", retain=timedelta(days=2))
+    store.close()
+    (put, path, headers, body), (get, again, _, _) = server.asked
+    assert (put, path, body) == ("PUT", "/a/up%20grade/%C3%BC", b"content")
+    assert headers["x-amz-object-lock-mode"] == "GOVERNANCE"
+    assert headers["x-amz-checksum-sha256"] == "7XACtDnprIRfIjV9giusFERzD722AW0+yUMil7nsn3M="
+    assert "x-amz-object-lock-retain-until-date" in headers["authorization"], "the retention is signed"
+    assert (get, again) == ("GET", "/a/up%20grade/%C3%BC?versionId=v%2F1")
+    assert (kept.version, kept.retained_until) == ("v/1", until)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        (404, b"", "object-absent"),
+        (404, b"<Error><Code>NoSuchBucket</Code></Error>", "store-refused"),
+        (403, b"<Error/>", "store-refused"),
+        (507, b"full", "store-refused"),
+    ],
+)
+def test_an_archive_that_refuses(server: Server, status: int, said: bytes, code: str) -> None:
+    store = Store(endpoint=server.url, bucket="b", archive_bucket="a", access_key="ak", secret_key="sk")
+    server.reply = lambda _method, _path: (status, {}, said)
+    with pytest.raises((ClauseFailed, CouldNotMeasure)) as caught:
+        store.archive("k", b"content")
+    store.close()
+    assert caught.value.code == code
 
 
 # -- database and cache ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Many small GETs to one server over connections that are kept: the standard library's client, and what it leaves open.
+"""Many small requests to one server over connections that are kept: the standard library's client, and what it lacks.
 
 urllib3 does the same and more, at twice the cost for each object; with a hundred thousand objects that is what counts.
 Invariants: a connection is used by one reader at a time and kept only after a body that was read to its end; a body
@@ -39,12 +39,27 @@ class KeptConnections:
 
     def get(self, path: str, headers: Mapping[str, str]) -> tuple[int, Iterator[bytes]]:
         """Ask for a path; return the status and the body, chunk by chunk. Raises `ReadError`, also while it is read."""
+        connection, answer = self._ask("GET", path, headers)
+        return answer.status, self._body(connection, answer)
+
+    def whole(
+        self, method: str, path: str, headers: Mapping[str, str], *, content: bytes | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a request that may be sent twice; return status, headers in lower case, and body. Raises `ReadError`."""
+        connection, answer = self._ask(method, path, headers, content=content)
+        told = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, told, b"".join(self._body(connection, answer))
+
+    def _ask(
+        self, method: str, path: str, headers: Mapping[str, str], *, content: bytes | None = None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send a request over a kept connection, or a new one; return it and the answer, whose body is to be read."""
         failures = 0
         while True:
             kept = self._take()
             connection = kept or self._connect()
             try:
-                connection.request("GET", path, headers=dict(headers))
+                connection.request(method, path, body=content, headers=dict(headers))
                 answer = connection.getresponse()
             except ReadError as error:
                 connection.close()
@@ -55,7 +70,7 @@ class KeptConnections:
                     raise
                 time.sleep(_PAUSE_S * failures)
             else:
-                return answer.status, self._body(connection, answer)
+                return connection, answer
 
     def close(self) -> None:
         """Close what is kept."""

@@ -1,6 +1,7 @@
 """Read the site's object storage (S3), and keep artifacts in its archive.
 
-Responsibility: bulk reads of evidence content, as fast as the store gives them; small objects; the archive of 4.3c.
+Responsibility: bulk reads of evidence content, as fast as the store gives them; small objects; the archive of 4.3c,
+which is written and read back in bulk too.
 Invariants: content is streamed, never held whole unless asked for; every request has a deadline; a request is signed
 for its own URL alone and no secret is in it.
 """
@@ -18,11 +19,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from cutover.clock import parse_rfc3339
 from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.site.kept import KeptConnections, ReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _ARCHIVERS = 8
+_RETAINED_UNTIL = "x-amz-object-lock-retain-until-date"
 _POOL = 16
 _REGION = "us-east-1"
 _NO_SUCH_BUCKET = b"<Code>NoSuchBucket</Code>"
@@ -220,10 +223,19 @@ class Store:
         except ReadError as error:
             raise self._unreachable(what, error) from error
 
-    def _signed(self, signer: Any, path: str, authority: str) -> dict[str, str]:  # noqa: ANN401 (botocore: no types)
+    def _signed(
+        self,
+        signer: Any,  # noqa: ANN401 (botocore: no types)
+        path: str,
+        authority: str,
+        *,
+        method: str = "GET",
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415 (slow to import)
 
-        request = AWSRequest(method="GET", url=self.endpoint + path)
+        request = AWSRequest(method=method, url=self.endpoint + path, data=content, headers=dict(headers or {}))
         signer.add_auth(request)
         return {**dict(request.headers.items()), "Host": authority}
 
@@ -265,18 +277,17 @@ class Store:
         Raises: ClauseFailed `archive-differs`, CouldNotMeasure.
         """
         what = f"{self.archive_bucket}/{key}"
+        path = f"/{self.archive_bucket}/{quote(key, safe='/~')}"
         digest = hashlib.sha256(content)
         until = datetime.now(UTC) + retain if retain is not None and self.archive_lock().locked else None
-        extra: dict[str, Any] = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until} if until else {}
-        with self._asking(what) as client:
-            checksum = base64.b64encode(digest.digest()).decode()
-            put = client.put_object(Bucket=self.archive_bucket, Key=key, Body=content, ChecksumSHA256=checksum, **extra)
-            version = str(put.get("VersionId", "") or "")
-            named: dict[str, Any] = {"VersionId": version} if version and version != "null" else {}
-            back = client.get_object(Bucket=self.archive_bucket, Key=key, **named)["Body"].read()
-            if until is not None:
-                lock = client.get_object_retention(Bucket=self.archive_bucket, Key=key, **named).get("Retention", {})
-                until = lock.get("RetainUntilDate")
+        asked = {"x-amz-checksum-sha256": base64.b64encode(digest.digest()).decode()}
+        if until is not None:
+            asked |= {"x-amz-object-lock-mode": "GOVERNANCE", _RETAINED_UNTIL: f"{until:%Y-%m-%dT%H:%M:%SZ}"}
+        told, _ = self._exchange("PUT", path, what, content=content, headers=asked)
+        version = told.get("x-amz-version-id", "")
+        named = f"?versionId={quote(version, safe='~')}" if version and version != "null" else ""
+        told, back = self._exchange("GET", path + named, what)
+        until = _moment(told.get(_RETAINED_UNTIL)) if until is not None else None
         found = hashlib.sha256(back).hexdigest()
         if found != digest.hexdigest():
             raise ClauseFailed(
@@ -293,6 +304,28 @@ class Store:
             version=version,
             retained_until=until,
         )
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Send one request of the bulk path and return headers and body of a good answer. Raises: as `open`."""
+        kept, signer = self._bulk()
+        signed = self._signed(signer, path, kept.authority, method=method, content=content, headers=headers)
+        try:
+            status, told, body = kept.whole(method, path, signed, content=content)
+        except ReadError as error:
+            raise self._unreachable(what, error) from error
+        if status == 404 and _NO_SUCH_BUCKET not in body:
+            raise self._absent(what)
+        if status != 200:
+            raise self._refused(what, f"{status} {body[:300].decode('utf-8', 'replace')}")
+        return told, body
 
     def archive_lock(self) -> ArchiveLock:
         """Return whether the archive bucket has object lock, and what it said; asked once.
@@ -343,3 +376,11 @@ class Store:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Return the time of a header; None when there is none, or none that can be read."""
+    try:
+        return parse_rfc3339(text) if text else None
+    except ValueError:
+        return None
