@@ -218,11 +218,14 @@ def test_a_long_wait_is_written_every_few_seconds_and_announced_in_between(tmp_p
     assert journal.entries()[-1].data["done"] is True
 
 
-def test_a_short_wait_leaves_no_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("duration_s", "written"), [(0.1, []), (0.2, [0.2]), (3, [3])])
+def test_a_short_wait_leaves_one_line_and_hardly_any_leaves_none(
+    tmp_path: Path, duration_s: float, written: list[float]
+) -> None:
     clock = ManualClock()
     journal = Journal(tmp_path / "j", clock=clock)
-    hold("bake", clock.monotonic, duration_s=3, interval_s=1, listener=journal.waits(), clock=clock)
-    assert journal.entries() == ()
+    hold("bake", clock.monotonic, duration_s=duration_s, interval_s=0.1, listener=journal.waits(), clock=clock)
+    assert [entry.data["waited_s"] for entry in journal.entries()] == written
 
 
 def test_threads_do_not_break_the_chain(tmp_path: Path) -> None:

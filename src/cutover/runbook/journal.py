@@ -43,6 +43,8 @@ _LARGEST_INTEGER = 2**53 - 1
 
 WAIT_HEARTBEAT_S = 5.0
 """A wait is written to the file this often; listeners see every observation."""
+WAIT_WORTH_WRITING_S = 0.2
+"""So long a wait is written when it is over, so that the record can say where the time went."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,10 @@ class Journal:
         return Action(self, name, data)
 
     def waits(self) -> Callable[[Wait], None]:
-        """Return a listener for `waiting.wait_for` that announces each observation and writes one every few seconds."""
+        """Return a listener for `waiting.wait_for` that announces each observation and writes some of them.
+
+        Written are one every few seconds, and the last one.
+        """
         written_s = 0.0
 
         def listener(wait: Wait) -> None:
@@ -188,7 +193,7 @@ class Journal:
                 "done": wait.done,
             }
             due = wait.waited_s - written_s >= WAIT_HEARTBEAT_S
-            if due or (wait.done and written_s):
+            if due or (wait.done and wait.waited_s >= WAIT_WORTH_WRITING_S):
                 written_s = wait.waited_s
                 self.write("wait", **facts)
             else:
