@@ -21,6 +21,8 @@ class MemoryCluster:
         self.endpoints: dict[tuple[str, str], int] = {}
         self.patches: list[tuple[str, str, list[Mapping[str, Any]]]] = []
         self.before_patch: Callable[[], None] | None = None
+        self.controller: Callable[[Manifest], object] | None = None
+        """What a controller does to an object after a patch of it: writes its status in place."""
         self._version = 0
 
     def _stamp(self, manifest: Manifest) -> Manifest:
@@ -72,5 +74,10 @@ class MemoryCluster:
                 raise AssertionError(operation)
             else:
                 place[parts[-1]] = operation["value"]
+        changed["metadata"]["generation"] = changed["metadata"].get("generation", 1) + 1
         self.objects[kind, namespace, name] = self._stamp(changed)
-        return changed
+        answer = copy.deepcopy(changed)
+        if self.controller is not None:
+            self.controller(changed)
+            self._stamp(changed)
+        return answer

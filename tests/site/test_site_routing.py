@@ -9,77 +9,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, WrongInput
-from cutover.model import Environment, Roles
+from cutover.model import Roles
 from cutover.runbook.journal import Journal
 from cutover.site.routing import NginxRouting
 from cutover.site.routing.nginx import bridge_manifest, canary_manifest, weight_patch
-from cutover.target import NginxRoutes
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from memory_cluster import MemoryCluster
+from route_objects import BLUE, CANARY, GREEN, NGINX, WEIGHT, canary, ingress, service, services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-BLUE = Environment(
-    name="blue", namespace="prod", release="stellaops-blue", service="stellaops-blue", values=(), cache_url=""
-)
-GREEN = Environment(
-    name="green", namespace="green", release="stellaops-green", service="stellaops-green", values=(), cache_url=""
-)
-SETTINGS = NginxRoutes(
-    kind="nginx",
-    url="http://public.example",
-    host="public.example",
-    namespace="prod",
-    primary="main",
-    canary="canary",
-    bridge="to-green",
-    ingress_class="nginx",
-    colour_header="X-Stella-Colour",
-    pod_header="X-Stella-Pod",
-)
-WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
-CANARY = "nginx.ingress.kubernetes.io/canary"
-
-
-def ingress(name: str = "main", *, namespace: str = "prod", backend: str = "stellaops-blue", **changes: Any) -> Any:  # noqa: ANN401
-    """Return an Ingress; changes: annotations, labels, cls, host, path, path_type, created."""
-    path = {
-        "path": changes.get("path", "/"),
-        "pathType": changes.get("path_type", "Prefix"),
-        "backend": {"service": {"name": backend, "port": {"number": 80}}},
-    }
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "annotations": changes.get("annotations", {}),
-            "labels": changes.get("labels", {}),
-            "creationTimestamp": changes.get("created", "2026-01-01T00:00:00Z"),
-        },
-        "spec": {
-            "ingressClassName": changes.get("cls", "nginx"),
-            "rules": [{"host": changes.get("host", "public.example"), "http": {"paths": [path]}}],
-        },
-    }
-
-
-def service(name: str, namespace: str, **spec: Any) -> Any:  # noqa: ANN401
-    """Return a Service."""
-    return {"kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
 
 
 @pytest.fixture
 def cluster() -> MemoryCluster:
     cluster = MemoryCluster()
     cluster.put(ingress())
-    cluster.put(service("stellaops-blue", "prod"))
-    cluster.put(service("stellaops-green", "green"))
-    cluster.endpoints = {("prod", "stellaops-blue"): 2, ("green", "stellaops-green"): 2}
+    services(cluster)
     return cluster
 
 
@@ -94,7 +42,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def routing(cluster: MemoryCluster, journal: Journal) -> NginxRouting:
     public: Any = None
     stand_in: Any = cluster
-    return NginxRouting(SETTINGS, cluster=stand_in, public=public, roles=Roles(blue=BLUE, green=GREEN), journal=journal)
+    return NginxRouting(NGINX, cluster=stand_in, public=public, roles=Roles(blue=BLUE, green=GREEN), journal=journal)
 
 
 def annotations(cluster: MemoryCluster) -> dict[str, str]:
@@ -251,7 +199,7 @@ def test_our_own_moves_are_no_drift(
     again: Any = cluster
     public: Any = None
     next_process = NginxRouting(
-        SETTINGS, cluster=again, public=public, roles=Roles(blue=BLUE, green=GREEN), journal=journal
+        NGINX, cluster=again, public=public, roles=Roles(blue=BLUE, green=GREEN), journal=journal
     )
     assert next_process.drift() == ()
 
@@ -390,65 +338,3 @@ def test_the_old_class_annotation_is_copied() -> None:
     canary = canary_manifest("canary", primary, "public.example", "to-green", 10)
     assert "ingressClassName" not in canary["spec"]
     assert canary["metadata"]["annotations"]["kubernetes.io/ingress.class"] == "nginx"
-
-
-BAD = [
-    ("primary-absent", lambda c: c.delete("Ingress", "prod", "main")),
-    ("primary-without-rule", lambda c: c.put(ingress(host="other.example"))),
-    ("primary-is-canary", lambda c: c.put(ingress(annotations={CANARY: "true", WEIGHT: "0"}))),
-    ("primary-class", lambda c: c.put(ingress(cls="traefik"))),
-    ("service-absent", lambda c: c.delete("Service", "green", "stellaops-green")),
-    ("service-without-endpoints", lambda c: c.endpoints.clear()),
-    ("bridge-absent", lambda c: c.delete("Service", "prod", "to-green")),
-    ("bridge-elsewhere", lambda c: c.put(service("to-green", "prod", externalName="elsewhere.example"))),
-    (
-        "canary-elsewhere",
-        lambda c: c.put(ingress("preview", namespace="green", annotations={CANARY: "true", WEIGHT: "10"})),
-    ),
-    (
-        "canary-second",
-        lambda c: c.put(ingress("other", backend="to-green", annotations={CANARY: "true", WEIGHT: "10"})),
-    ),
-    ("canary-path", lambda c: c.put(canary(path="/api"))),
-    ("canary-path", lambda c: c.put(canary(path_type="Exact"))),
-    ("canary-class", lambda c: c.put(canary(cls=None))),
-    ("weight-unreadable", lambda c: c.put(canary(annotations={CANARY: "true", WEIGHT: "ten"}))),
-    (
-        "canary-by-rule",
-        lambda c: c.put(
-            canary(annotations={CANARY: "true", WEIGHT: "1", "nginx.ingress.kubernetes.io/canary-by-header": "X-Go"})
-        ),
-    ),
-    ("primary-recreated", lambda c: c.put(canary(created="2025-01-01T00:00:00Z"))),
-    (
-        "sticky-sessions",
-        lambda c: c.put(ingress(annotations={"nginx.ingress.kubernetes.io/affinity": "cookie"})),
-    ),
-    ("preview-on-green", lambda c: c.put(ingress("preview", namespace="green", backend="stellaops-green"))),
-    ("preview-on-green", lambda c: c.put(ingress("preview", backend="to-green", host="preview.example"))),
-    ("reconciled", lambda c: c.put(ingress(labels={"argocd.argoproj.io/instance": "prod"}))),
-]
-
-
-def canary(**changes: Any) -> Any:  # noqa: ANN401
-    """Return the canary of the target with changes."""
-    return ingress("canary", backend="to-green", **{"annotations": {CANARY: "true", WEIGHT: "10"}, **changes})
-
-
-@pytest.mark.parametrize(("code", "break_it"), BAD)
-def test_lint_names_what_cannot_work(
-    routing: NginxRouting, cluster: MemoryCluster, code: str, break_it: Callable[[MemoryCluster], None]
-) -> None:
-    routing.prepare()
-    assert routing.lint() == ()
-    break_it(cluster)
-    findings = routing.lint()
-    assert code in [finding.code for finding in findings]
-    assert all(finding.message and finding.remedy for finding in findings)
-
-
-def test_lint_passes_over_what_is_none_of_ours(routing: NginxRouting, cluster: MemoryCluster) -> None:
-    routing.shift(10)
-    cluster.put(ingress("neighbour", backend="other", host="other.example"))
-    cluster.put(ingress("theirs", host="other.example", annotations={CANARY: "true", WEIGHT: "10"}))
-    assert routing.lint() == ()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutover.runbook.ports import RouteFinding
-from cutover.site.routing.lint import green_can_serve, kept_by_reconciler, name_of
+from cutover.site.routing.lint import green_can_serve, is_within, kept_by_reconciler, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -385,8 +385,7 @@ def _takes_from(other: Mapping[str, Any], match: Mapping[str, Any], ours: Mappin
     (their_kind, theirs), (our_kind, own) = _path(match), _path(mine)
     if "RegularExpression" in {their_kind, our_kind}:
         return True  # its precedence is each controller's own
-    overlap = _within(theirs, own, their_kind, our_kind) or _within(own, theirs, our_kind, their_kind)
-    if not overlap:
+    if not (is_within((their_kind, theirs), (our_kind, own)) or is_within((our_kind, own), (their_kind, theirs))):
         return False
 
     def rank(route: Mapping[str, Any], entry: Mapping[str, Any], kind: str, value: str) -> tuple[Any, ...]:
@@ -407,13 +406,6 @@ def _takes_from(other: Mapping[str, Any], match: Mapping[str, Any], ours: Mappin
 
 def _age(route: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:
     return str(route["metadata"].get("creationTimestamp") or ""), name_of(route)
-
-
-def _within(inner: str, outer: str, inner_kind: str, outer_kind: str) -> bool:
-    """Whether every request of one path is one of the other's."""
-    if outer_kind == "Exact":
-        return inner_kind == "Exact" and inner == outer
-    return f"{inner.rstrip('/')}/".startswith(f"{outer.rstrip('/')}/")
 
 
 def _reconciled(topology: Topology) -> Iterator[RouteFinding]:

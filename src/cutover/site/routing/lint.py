@@ -32,6 +32,14 @@ def name_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
     return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
 
+def is_within(inner: tuple[str, str], outer: tuple[str, str]) -> bool:
+    """Whether every request of one path is one of the other's; a path is its kind and value, `Exact` or a prefix."""
+    (inner_kind, inside), (outer_kind, around) = inner, outer
+    if outer_kind == "Exact":
+        return inner_kind == "Exact" and inside == around
+    return f"{inside.rstrip('/')}/".startswith(f"{around.rstrip('/')}/")
+
+
 def green_can_serve(green: Environment, service: Mapping[str, Any] | None, endpoints: int) -> Iterator[RouteFinding]:
     """Green's Service exists and has ready endpoints: without, its share of the requests fails (F.3).
 

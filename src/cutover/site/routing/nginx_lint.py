@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutover.runbook.ports import RouteFinding
-from cutover.site.routing.lint import annotations_of, green_can_serve, kept_by_reconciler, name_of
+from cutover.site.routing.lint import annotations_of, green_can_serve, is_within, kept_by_reconciler, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CANARY = "nginx.ingress.kubernetes.io/canary"
 WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
+_TOTAL = "nginx.ingress.kubernetes.io/canary-weight-total"
 _BEFORE_WEIGHT = (
     "nginx.ingress.kubernetes.io/canary-by-header",
     "nginx.ingress.kubernetes.io/canary-by-cookie",
@@ -91,18 +92,26 @@ def _primary(topology: Topology) -> Mapping[str, Any] | None:
 
 
 def _canaries(topology: Topology) -> list[Mapping[str, Any]]:
+    """Return every canary for the host, and the Ingress that has the canary's name whatever it is."""
+    settings = topology.settings
+    own = (settings.namespace, settings.canary)
     return [
-        ingress for ingress in topology.ingresses if _is_canary(ingress) and topology.settings.host in _hosts(ingress)
+        ingress
+        for ingress in topology.ingresses
+        if name_of(ingress) == own or (_is_canary(ingress) and settings.host in _hosts(ingress))
     ]
 
 
 def _match(ingress: Mapping[str, Any], host: str) -> tuple[str, str] | None:
-    """Return path and pathType of the rule that serves a host."""
+    """Return pathType and path of the rule that serves a host."""
     found = backend_of(ingress, host)
     if found is None:
         return None
-    path = ingress["spec"]["rules"][found[0]]["http"]["paths"][found[1]]
-    return str(path.get("path", "/")), str(path.get("pathType", ""))
+    return _path(ingress["spec"]["rules"][found[0]]["http"]["paths"][found[1]])
+
+
+def _path(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return str(entry.get("pathType", "")), str(entry.get("path", "/"))
 
 
 def _primary_exists(topology: Topology) -> Iterator[RouteFinding]:
@@ -182,10 +191,23 @@ def _canary_matches(topology: Topology) -> Iterator[RouteFinding]:
 def _pair(canary: Mapping[str, Any], primary: Mapping[str, Any], topology: Topology) -> Iterator[RouteFinding]:
     settings = topology.settings
     name = settings.canary
+    found = backend_of(canary, settings.host)
+    if not _is_canary(canary):
+        yield RouteFinding(
+            code="canary-unmarked",
+            message=f"Ingress {name} has no annotation {CANARY}: it is a second route of its own, not a share",
+            remedy="delete it; the harness makes the canary anew from the public route",
+        )
+    if found is not None and found[2] != topology.beside_name:
+        yield RouteFinding(
+            code="canary-backend",
+            message=f"canary {name} sends to Service {found[2]}, not to {topology.beside_name}",
+            remedy="delete the canary; the harness makes it anew for the colour that is next",
+        )
     if _match(canary, settings.host) != _match(primary, settings.host):
         yield RouteFinding(
             code="canary-path",
-            message=f"canary {name} has another path or pathType than the public route: it matches nothing",
+            message=f"canary {name} has another host, path or pathType than the public route: it matches nothing",
             remedy="delete the canary; the harness makes it anew from the public route",
         )
     if _class(canary) != _class(primary):
@@ -200,6 +222,13 @@ def _pair(canary: Mapping[str, Any], primary: Mapping[str, Any], topology: Topol
             code="weight-unreadable",
             message=f"canary {name} has the weight {weight!r}, which a controller may read as 0",
             remedy="set it to a whole number from 0 to 100, or delete the canary",
+        )
+    total = annotations_of(canary).get(_TOTAL, "100")
+    if total != "100":
+        yield RouteFinding(
+            code="weight-total",
+            message=f"canary {name} counts its weight of {total}, not of 100: no weight is a percentage",
+            remedy=f"remove the annotation {_TOTAL}",
         )
     for annotation in _BEFORE_WEIGHT:
         if annotation in annotations_of(canary):
@@ -226,6 +255,32 @@ def _sticky(topology: Topology) -> Iterator[RouteFinding]:
                 code="sticky-sessions",
                 message="the public route keeps sessions by cookie, also across the canary: weights come after cookies",
                 remedy='set nginx.ingress.kubernetes.io/affinity-canary-behavior to "legacy" for the cutover (F.7)',
+            )
+
+
+def _paths_taken(topology: Topology) -> Iterator[RouteFinding]:
+    """No other Ingress takes requests away before the split: a longer path goes first, of the same one either may."""
+    settings, primary = topology.settings, _primary(topology)
+    own = _match(primary, settings.host) if primary is not None else None
+    if primary is None or own is None:
+        return
+    for ingress in topology.ingresses:
+        namespace, name = name_of(ingress)
+        if ingress is primary or _is_canary(ingress) or _class(ingress) != _class(primary):
+            continue
+        taken = [
+            entry.get("path", "/")
+            for rule in ingress.get("spec", {}).get("rules") or []
+            if rule.get("host") == settings.host
+            for entry in (rule.get("http") or {}).get("paths") or []
+            if is_within(_path(entry), own)
+        ]
+        if taken:
+            yield RouteFinding(
+                code="path-taken",
+                message=f"Ingress {name} in namespace {namespace} takes {settings.host}{taken[0]}:"
+                " those requests never reach the weights",
+                remedy="delete it for the cutover, or give it a host of its own",
             )
 
 
@@ -258,6 +313,7 @@ _RULES = (
     _named_beside,
     _canary_matches,
     _sticky,
+    _paths_taken,
     _preview,
     _reconciled,
 )
