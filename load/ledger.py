@@ -70,9 +70,8 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         self._requests = (folder / "requests.jsonl").open("w", encoding="utf-8", buffering=1)
         self._markers = (folder / "markers.jsonl").open("w", encoding="utf-8", buffering=1)
-        self._histograms = latency.HistogramLog(
-            (folder / "latency.hlog").open("w", encoding="utf-8"), started_s=began_s
-        )
+        self._intervals = (folder / "latency.hlog").open("w", encoding="utf-8")
+        self._histograms = latency.HistogramLog(self._intervals, started_s=began_s)
         self._run = run
         self._began_s = began_s
         self._next = math.floor(began_s)
@@ -123,6 +122,12 @@ class Ledger:
         while self._open:  # of a worker whose clock is ahead
             self._write(end_s=now_s)
         self._ended = True
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        for stream in (self._requests, self._markers, self._intervals):
+            stream.close()
 
     def _write(self, *, end_s: float) -> None:
         number, self._next = self._next, self._next + 1

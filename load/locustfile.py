@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 from locust import FastHttpUser, LoadTestShape, events, task
+from locust.event import EventHook
 from locust.runners import MasterRunner, WorkerRunner
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ LOOK_S = 0.02
 BINARY_DIGITS = 11
 """Of a latency: HdrHistogram's buckets for three significant decimal ones."""
 PR_SET_PDEATHSIG = 1
+UNHEARD = EventHook()  # type: ignore[no-untyped-call]
+"""Where Locust's own statistics would hear of a request: counting each twice would cost a tenth of the load."""
 
 
 class Recorder:
@@ -219,6 +222,10 @@ class PublicUser(FastHttpUser):
     think_time_s = 0.0
     colour_header = ""
     _due_s = 0.0
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.client.request_event = UNHEARD
 
     def on_start(self) -> None:
         """Begin somewhere within the pace, so that users do not go in step."""

@@ -22,7 +22,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import aiohttp
+from yarl import URL
 
 from cutover import latency
 
@@ -43,6 +44,7 @@ class Probe:
         folder = Path(options.folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._options = options
+        self._url = URL(options.url.rstrip("/") + options.path)
         self._stopping = asyncio.Event()
         self._lines = (folder / "probe.jsonl").open("w", encoding="utf-8", buffering=1)
         self._offset_s = time.time() - time.monotonic()
@@ -55,11 +57,12 @@ class Probe:
         options, loop = self._options, asyncio.get_running_loop()
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(ending, self._stopping.set)
-        limits = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
-        async with (
-            httpx.AsyncClient(base_url=options.url, timeout=None, trust_env=False, limits=limits) as client,  # noqa: S113 (a deadline of its own)
-            asyncio.TaskGroup() as requests,
-        ):
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS),
+            cookie_jar=aiohttp.DummyCookieJar(),  # each request is somebody new, whom no sticky session holds
+            timeout=aiohttp.ClientTimeout(),  # each request has a deadline of its own
+        )
+        async with session as client, asyncio.TaskGroup() as requests:
             self._start_s = time.monotonic()
             self._write(start=self._start_s + self._offset_s, requests_per_s=options.requests_per_s)
             seconds = asyncio.create_task(self._write_seconds())
@@ -81,21 +84,21 @@ class Probe:
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
         return self._stopping.is_set()
 
-    async def _one(self, client: httpx.AsyncClient, number: int) -> None:
+    async def _one(self, client: aiohttp.ClientSession, number: int) -> None:
         """Send one request and write down what became of it."""
         due_s = self._start_s + number / self._options.requests_per_s
         late_ms = max(0.0, time.monotonic() - due_s) * 1000
         status, colour, error = 0, "", ""
-        client.cookies.clear()  # every request is somebody new, whom no sticky session holds to a colour
         try:
             async with asyncio.timeout_at(due_s + self._options.timeout_s):
-                response = await client.get(self._options.path)
-            status, colour = response.status_code, response.headers.get(self._options.colour_header, "")
+                async with client.get(self._url, allow_redirects=False) as response:
+                    await response.read()
+            status, colour = response.status, response.headers.get(self._options.colour_header, "")
             if status != GOOD:
                 error = f"status {status}"
         except TimeoutError:
             error = f"no answer within {self._options.timeout_s:g} s"
-        except (httpx.HTTPError, OSError) as problem:
+        except (aiohttp.ClientError, OSError) as problem:
             error = f"no answer: {problem or type(problem).__name__}"
         ended_s = time.monotonic()
         latency_us = int((ended_s - due_s) * 1_000_000)

@@ -9,8 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,10 +21,13 @@ from cutover.errors import CouldNotMeasure
 from cutover.policy import Load
 from cutover.runbook.journal import Journal
 from cutover.site.load import LoadRunner
+from tests.load.conftest import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.load.conftest import BareHost
 
 
 class Platform:
@@ -30,12 +36,15 @@ class Platform:
     def __init__(self) -> None:
         self.markers: list[int] = []
         self.failing = False
+        self.held_s = 0.0
+        self._closed = threading.Event()
         self._lock = threading.Lock()
         self._count = 0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet an answer: two would wait for each other's acknowledgement
 
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -62,6 +71,7 @@ class Platform:
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Return status and body for a request."""
+        self._closed.wait(self.held_s)
         if self.failing:
             return 500, b"{}"
         if method == "POST" and path == "/api/v1/markers":
@@ -76,6 +86,7 @@ class Platform:
 
     def close(self) -> None:
         """End the server."""
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -163,9 +174,111 @@ def test_a_load_that_is_killed_still_has_its_numbers(runner: LoadRunner, tmp_pat
     assert summary.attempted > 0
     written = json.loads((tmp_path / "load" / "summary.json").read_text())
     assert written["attempted"] == summary.attempted
+    assert written["complete"] is False
+    assert sum(phase["attempted"] for phase in _phases(tmp_path)) == summary.attempted
     with pytest.raises(CouldNotMeasure) as caught:
         runner.ensure_running()
     assert caught.value.code == "load-ended"
+
+
+def test_a_probe_that_is_killed_is_missed(runner: LoadRunner) -> None:
+    runner.start()
+    probe = runner._probe.process
+    assert probe is not None
+    os.kill(probe.pid, signal.SIGKILL)
+    probe.end(within_s=5)
+    assert not runner.running()
+    with pytest.raises(CouldNotMeasure) as caught:
+        runner.ensure_running()
+    assert caught.value.code == "probe-ended"
+    assert not runner.stop().complete
+
+
+def test_a_second_is_known_soon_after_it_has_ended(runner: LoadRunner) -> None:
+    runner.start()
+    late_s: list[float] = []
+    known = len(runner.seconds())
+    while len(late_s) < 3:
+        if len(seconds := runner.seconds()) > known:
+            late_s.append(datetime.now(UTC).timestamp() - seconds[-1].time.timestamp())
+            known = len(seconds)
+        time.sleep(0.005)
+    assert median(late_s) <= 0.3
+
+
+def test_the_load_follows_the_phase(bare_host: BareHost, tmp_path: Path) -> None:
+    policy = replace(POLICY, users=8, requests_per_s=60, warm_up_s=2, cutover_share=2.0, validation_share=0.5)
+    runner = _runner(bare_host.url, policy, tmp_path)
+    runner.start()
+    wait_until_seconds(runner, 4)
+    for phase in ("weight-10", "validate"):
+        runner.enter(phase)
+        wait_until_seconds(runner, len(runner.seconds()) + 3)
+    summary = runner.stop()
+    lines = [json.loads(line) for line in (tmp_path / "load" / "requests.jsonl").read_text().splitlines()]
+    warming = [line for line in lines if line["elapsed_s"] <= 2]
+    assert {line["planned"] for line in warming} == {0.0}
+    assert 0 < warming[-1]["attempted"] < 60
+    assert 1 <= warming[0]["users"] < 8
+    planned = {(line["phase"], line["planned"]) for line in lines}
+    assert planned >= {("prepare", 60.0), ("weight-10", 120.0), ("validate", 30.0)}
+    phases = _phases(tmp_path)
+    assert [phase["phase"] for phase in phases] == ["prepare", "weight-10", "validate"]
+    by_name = {phase["phase"]: phase for phase in phases}
+    assert by_name["weight-10"]["attempted"] > 1.5 * by_name["validate"]["attempted"]
+    assert 0.8 < by_name["weight-10"]["attempted"] / by_name["weight-10"]["planned"] < 1.2
+    assert summary.planned == pytest.approx(sum(line["planned"] for line in lines), abs=1)
+    assert sum(phase["attempted"] for phase in phases) == summary.attempted
+    for one in phases:
+        blue = one["colours"]["blue"]
+        assert 0 < blue["p50_ms"] <= blue["p90_ms"] <= blue["p99_ms"] <= blue["p99_9_ms"] <= blue["max_ms"]
+        assert one["probe"]["planned"] > 0
+    load_count, probe_count, markers = bare_host.counts()
+    assert (load_count, probe_count) == (summary.attempted, summary.probe.planned)
+    assert markers == sorted(runner.markers()[1])
+
+
+def test_users_who_think_send_less(bare_host: BareHost, tmp_path: Path) -> None:
+    runner = _runner(bare_host.url, replace(POLICY, users=2, requests_per_s=100, think_time_s=0.2), tmp_path)
+    runner.start()
+    wait_until_seconds(runner, 3)
+    totals = runner.window(runner.seconds()[0].time, runner.seconds()[-1].time)
+    runner.stop()
+    assert 0 < totals.attempted <= 11 * totals.seconds
+    assert totals.planned == 100 * totals.seconds
+
+
+def test_what_is_under_way_when_the_load_ends_is_waited_for(
+    runner: LoadRunner, platform: Platform, tmp_path: Path
+) -> None:
+    runner.start()
+    platform.held_s = 1.0
+    time.sleep(0.5)
+    summary = runner.stop()
+    assert (summary.complete, summary.failed) == (True, 0)
+    assert _phases(tmp_path)[-1]["colours"]["blue"]["max_ms"] > 900
+    assert sorted(runner.markers()[1]) == sorted(platform.markers)
+
+
+def test_what_is_never_answered_has_failed(runner: LoadRunner, platform: Platform) -> None:
+    runner.start()
+    platform.held_s = 30.0
+    time.sleep(0.5)
+    summary = runner.stop()
+    assert summary.complete
+    assert summary.failed == POLICY.users == summary.by_colour["nobody"]
+    assert {failure["error"] for failure in summary.failures} == {"no answer before the load ended"}
+
+
+def _runner(url: str, policy: Load, folder: Path) -> LoadRunner:
+    return LoadRunner(
+        url=url, load=policy, folder=folder / "load", run="run-1", colour_header="X-Stella-Colour", longest_run_s=60
+    )
+
+
+def _phases(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "load" / "phases.json").read_text())["phases"]
+    return found
 
 
 PARENT = """
@@ -173,29 +286,33 @@ import json, sys, time
 from pathlib import Path
 from cutover.policy import Load
 from cutover.site.load import LoadRunner
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 runner = LoadRunner(url=sys.argv[1], load=Load(**json.loads(sys.argv[2])), folder=Path(sys.argv[3]), run="r",
     colour_header="X-Stella-Colour")
 runner.start()
-print(runner._process.pid, flush=True)
+print(runner._process.pid, runner._probe.process.pid, *children(runner._process.pid), flush=True)
 time.sleep(60)
 """
 
 
-def test_the_load_ends_with_a_harness_that_was_killed(platform: Platform, tmp_path: Path) -> None:
-    settings = json.dumps({name: getattr(POLICY, name) for name in Load.__dataclass_fields__})
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_load_ends_with_a_harness_that_was_killed(bare_host: BareHost, tmp_path: Path, processes: int) -> None:
+    policy = replace(POLICY, processes=processes, port=free_port())
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, platform.url, settings, str(tmp_path / "load")],
+        [sys.executable, "-c", PARENT, bare_host.url, json.dumps(asdict(policy)), str(tmp_path / "load")],
         stdout=subprocess.PIPE,
         text=True,
     )
     with parent:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
+    assert len(pids) == 2 + (processes if processes > 1 else 0)
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and _is_alive(child):
+    while time.monotonic() < deadline and any(map(_is_alive, pids)):
         time.sleep(0.05)
-    assert not _is_alive(child)
+    assert not any(map(_is_alive, pids))
 
 
 def _is_alive(pid: int) -> bool:

@@ -89,14 +89,14 @@ class GrowingFile:
                 self._stream = self._path.open("rb")
             except FileNotFoundError:
                 return []
-        content = self._stream.read()
+        content = b"" if self._stream.closed else self._stream.read()
         if not content:
             return []
         *lines, self._rest = (self._rest + content).split(b"\n")
         return lines
 
     def close(self) -> None:
-        """Close it."""
+        """Close it: no line comes any more."""
         if self._stream is not None:
             self._stream.close()
 

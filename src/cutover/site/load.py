@@ -280,6 +280,11 @@ class LoadRunner:
         """Whether both are alive."""
         return self._process is not None and self._process.running() and self._probe.running()
 
+    @property
+    def process(self) -> Companion | None:
+        """The generator's process; None before it was started."""
+        return self._process
+
     def enter(self, phase: str) -> None:
         """Say what the upgrade does from now on; the generator follows within a second, or begins with it."""
         self._folder.mkdir(parents=True, exist_ok=True)
