@@ -48,10 +48,11 @@ def contents(scene: parts.Scene, extent: Extent) -> tuple[list[parts.Part], list
 
 def _namespace(scene: parts.Scene) -> None:
     """Make what belongs to no release: the namespace, and the public route."""
-    definitions = scene.tools.programs.get("gateway-api-crds")
     with ApiClient(scene.place) as api:
         api.create("/api/v1/namespaces", {"metadata": {"name": layout.BLUE_NAMESPACE}})
-        routes.create(api, scene.routing, Path(definitions) if definitions else None)
+        if scene.routing == "gateway":
+            routes.define(api, Path(scene.tools["gateway-api-crds"]))
+        routes.create(api, scene.routing)
 
 
 def _install_blue(scene: parts.Scene) -> None:

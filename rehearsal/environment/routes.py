@@ -62,27 +62,26 @@ def target_table(kind: Kind) -> Mapping[str, Any]:
     }
 
 
-def create(api: ApiClient, kind: Kind, definitions: Path | None) -> None:
-    """Make the public route, which names blue, and what it belongs to.
-
-    definitions: the folder of the Gateway API's definitions, for `gateway`.
-    """
+def create(api: ApiClient, kind: Kind) -> None:
+    """Make the public route, which names blue, and what it belongs to; what is there already is left as it is."""
     if kind == "nginx":
         api.create("/apis/networking.k8s.io/v1/ingressclasses", _ingress_class())
         api.create(f"/apis/networking.k8s.io/v1/namespaces/{layout.BLUE_NAMESPACE}/ingresses", _ingress())
         return
-    if definitions is None:
-        raise PartFailed("the definitions of the Gateway API are not among the tools", do="./cutover tools build")
+    api.create(f"{_GATEWAY_API}/gatewayclasses", _gateway_class())
+    inside = f"{_GATEWAY_API}/namespaces/{layout.BLUE_NAMESPACE}"
+    api.create(f"{inside}/gateways", _gateway())
+    api.create(f"{inside}/httproutes", _http_route())
+
+
+def define(api: ApiClient, definitions: Path) -> None:
+    """Install the Gateway API from the folder of its definitions, and wait until it is served."""
     for file in sorted(definitions.glob("*_*.yaml")):
         text = file.read_text(encoding="utf-8")
         if "kind: CustomResourceDefinition" in text:
             api.create_text("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", text)
     for collection in ("gatewayclasses", "gateways", "httproutes"):
         _wait_until_served(api, f"{_GATEWAY_API}/{collection}")
-    api.create(f"{_GATEWAY_API}/gatewayclasses", _gateway_class())
-    inside = f"{_GATEWAY_API}/namespaces/{layout.BLUE_NAMESPACE}"
-    api.create(f"{inside}/gateways", _gateway())
-    api.create(f"{inside}/httproutes", _http_route())
 
 
 def _wait_until_served(api: ApiClient, path: str) -> None:

@@ -12,7 +12,7 @@ import pyrage
 import pytest
 import yaml
 
-from rehearsal.environment import layout, prometheus, sitedata, target
+from rehearsal.environment import layout, prometheus, routes, sitedata, target
 from rehearsal.node.catalogue import REPOSITORY, platform_images
 from rehearsal.node.images import build_layout
 
@@ -47,6 +47,33 @@ def test_the_target_is_what_the_contract_says(written: Place) -> None:
     _valid("target.schema.json", document)
     assert document["disposable"] is True
     assert "not a production system" in document["notice"]
+
+
+@pytest.mark.parametrize("kind", routes.KINDS)
+def test_the_target_says_how_the_public_host_is_routed(
+    written: Place, known: sitedata.Secrets, kind: routes.Kind
+) -> None:
+    history = sitedata.History()
+    document = tomllib.loads(target.target_text(written, known, recipient="age1x", history=history, routing=kind))
+    _valid("target.schema.json", document)
+    assert document["routing"]["kind"] == kind
+    assert document["routing"]["primary" if kind == "nginx" else "route"] == routes.ROUTE
+
+
+@pytest.mark.parametrize("requests", [1, 20_000, 100_000, 1_000_000])
+@pytest.mark.parametrize("strategy", target.STRATEGIES)
+def test_the_policy_lets_a_run_send_as_many_requests_as_asked(strategy: str, requests: int) -> None:
+    usual = tomllib.loads(target.policy_text(NOW, strategy=strategy))
+    raised = tomllib.loads(target.policy_text(NOW, strategy=strategy, requests=requests))
+    _valid("policy.schema.json", raised)
+    bakes = 5 if strategy == "gradual" else 1
+    watched_s = bakes * raised["traffic"]["bake_s"] + raised["observation"]["window_s"]
+    assert watched_s * raised["load"]["requests_per_s"] * 0.9 >= requests * 0.98
+    assert raised["traffic"]["bake_s"] >= usual["traffic"]["bake_s"]
+    for share in ("write_share", "scan_share"):
+        before, after = (each["load"][share] * each["load"]["requests_per_s"] for each in (usual, raised))
+        assert after == pytest.approx(before)
+    assert target.load_for(requests, strategy) == (raised["load"]["requests_per_s"], raised["traffic"]["bake_s"])
 
 
 def test_the_target_names_the_digest_of_the_new_release(written: Place) -> None:

@@ -273,8 +273,8 @@ class Cluster:
         return self._json("PATCH", path, body=body, content_type="application/json-patch+json") or {}
 
     def delete(self, kind: str, namespace: str, name: str) -> bool:
-        """Delete an object in the foreground; return whether there was one."""
-        body = {"propagationPolicy": "Foreground"}
+        """Delete an object at once, what it owns follows; return whether there was one."""
+        body = {"propagationPolicy": "Background"}
         return self._json("DELETE", self._path(kind, namespace, name), body=body, missing_is_none=True) is not None
 
     # -- namespaces ------------------------------------------------------------------------------------------------
