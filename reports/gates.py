@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from reports import wording
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from reports.record import GateView, Record
+    from reports.record import GateView, Line, Record
 
 AGAINST_BLUE = "_vs_blue"
 """How the name of a gate ends that compares green with blue."""
@@ -71,7 +71,12 @@ def blocks(record: Record) -> list[GateBlock]:
     seen = list(groups)
     order = sorted(seen, key=lambda name: (_place(name, seen), name.endswith(AGAINST_BLUE)))
     weights = {gate.percent for gate in record.gates if gate.percent is not None}
-    return [_block(name, groups[name], weights) for name in order]
+    why = {line.data.get("percent"): str(line.data.get("why") or "") for line in _uncompared(record)}
+    return [_block(name, groups[name], weights, why) for name in order]
+
+
+def _uncompared(record: Record) -> Iterator[Line]:
+    return (line for line in record.events("observation") if line.data.get("what") == "no comparison with blue")
 
 
 def _place(name: str, order: Sequence[str]) -> int:
@@ -79,7 +84,12 @@ def _place(name: str, order: Sequence[str]) -> int:
     return order.index(base if base in order else name)
 
 
-def _block(name: str, groups: Mapping[tuple[str, int | None], list[GateView]], weights: set[int]) -> GateBlock:
+def _block(
+    name: str,
+    groups: Mapping[tuple[str, int | None], list[GateView]],
+    weights: set[int],
+    why: Mapping[object, str],
+) -> GateBlock:
     rows = tuple(GateRow(gate=wording.deciding(found), measured=len(found)) for found in groups.values())
     every = [gate for found in groups.values() for gate in found]
     last = rows[-1].gate
@@ -94,18 +104,17 @@ def _block(name: str, groups: Mapping[tuple[str, int | None], list[GateView]], w
         rows=rows,
         query=last.query,
         is_comparison=is_comparison,
-        absent=_absent(weights - {gate.percent for gate in every if gate.percent is not None}) if is_comparison else "",
+        absent=_absent(weights - {gate.percent for gate in every}, why) if is_comparison else "",
     )
 
 
-def _absent(weights: set[int]) -> str:
-    """Say at which weights blue and green were not compared."""
-    found = sorted(weights)
-    if not found:
-        return ""
-    if found == [ALL_GREEN]:
-        return "Not compared at 100 %: blue has no requests there, and the absolute limit stands alone."
-    return f"Not compared at {', '.join(str(weight) for weight in found)} %."
+def _absent(weights: Collection[int], why: Mapping[object, str]) -> str:
+    """Say at which weights blue and green were not compared, and why where the record does."""
+    parts = []
+    for weight in sorted(weights):
+        because = why.get(weight) or ("blue has no traffic" if weight == ALL_GREEN else "")
+        parts.append(f"Not compared at {weight} %{f': {because}' if because else ''}.")
+    return " ".join([*parts, "The absolute limit stands alone there."]) if parts else ""
 
 
 def worst(gates: Sequence[GateView]) -> str:

@@ -117,11 +117,23 @@ def test_a_comparison_that_was_not_made_at_100_percent_says_so(tmp_path: Path) -
     read = record.read(sample.folder)
     assert [block.absent for block in gates.blocks(read)] == [
         "",
-        "Not compared at 100 %: blue has no requests there, and the absolute limit stands alone.",
+        "Not compared at 100 %: blue has no traffic. The absolute limit stands alone there.",
     ]
     assert "Not compared at 100 %" in plain(html.build(read))
     text = " ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf.build(read))).pages)
     assert "Not compared at 100 %" in " ".join(text.split())
+
+
+def test_why_nothing_was_compared_is_the_records_own_word(tmp_path: Path) -> None:
+    sample = cutover(tmp_path)
+    sample.verdict("error_ratio_vs_blue", blue=0.0)
+    sample.verdict("error_ratio", percent=25)
+    sample.verdict("error_ratio", percent=50)
+    sample.journal.write("observation", what="no comparison with blue", percent=25, why="nobody asked for it")
+    sample.end("PASSED", exit_code=0)
+    assert gates.blocks(record.read(sample.folder))[1].absent == (
+        "Not compared at 25 %: nobody asked for it. Not compared at 50 %. The absolute limit stands alone there."
+    )
 
 
 def test_the_worst_measurement_of_a_weight_is_shown_whatever_came_after(tmp_path: Path) -> None:

@@ -181,12 +181,13 @@ def test_a_gate_that_is_no_pass_has_a_row_with_its_reason() -> None:
         decision="rollback",
         gate="error_ratio_vs_blue",
         result="FAIL",
-        decided_after_s=1.25,
+        decided_after_s=7.5,
+        first_bad="2026-11-23T04:12:25.750Z",
     )
     screen = told.screen(width=160)
     assert "error_ratio_vs_blue 18.00% beside blue's 0.10% ✘  limit 1 %" in screen
     assert "queue of green no data !  no data" in screen
-    assert "error_ratio_vs_blue FAIL at 25 %: go back to blue, 1.2 s after the first bad sample" in screen
+    assert "error_ratio_vs_blue FAIL at 25 %: go back to blue, 2.2 s after the first bad sample" in screen, screen
 
 
 def test_what_cannot_be_taken_back_is_named() -> None:

@@ -320,6 +320,25 @@ def test_a_gate_that_its_clause_tells_of_is_not_said_twice() -> None:
     assert lines.judge("3.1a").reasons == ("3.1a FAIL: a gate does not hold",)
 
 
+@pytest.mark.parametrize(
+    ("name", "results", "outcome"),
+    [
+        ("error_ratio", ["FAIL", "PASS"], "PASSED"),
+        ("error_ratio", ["PASS", "FAIL", "FAIL"], "FAILED"),
+        ("error_ratio", ["FAIL"], "FAILED"),
+        ("error_ratio", ["PASS", "INCONCLUSIVE"], "INCONCLUSIVE"),
+        ("error_ratio", ["PASS", "NO_DATA"], "ERROR"),
+        ("failed_requests", ["FAIL", "PASS"], "FAILED"),
+    ],
+)
+def test_what_the_policy_bears_is_no_reason_to_fail(name: str, results: list[str], outcome: str) -> None:
+    lines = full(("3.1a", "PASS"))
+    lines.entries[0].data["failure_limit"] = 1  # type: ignore[index]
+    for result in results:
+        gate(lines, result, name=name)
+    assert lines.judge("3.1a").outcome == outcome
+
+
 SHARE = {"percent": 10, "green": 100, "total": 1000, "low": 0.07, "high": 0.13}
 
 

@@ -7,14 +7,16 @@ milder than a line says it; a verdict that is none of the known ones counts as E
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cutover.clock import parse_rfc3339, rfc3339
 from cutover.model import Result, worst
+from cutover.runbook.gates.results import CUMULATIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 ADVANCE, ROLLBACK = "advance", "rollback"
@@ -94,21 +96,44 @@ def verdict_of(entry: Told) -> Result:
     return Result.ERROR if result is Result.NOT_RUN else result
 
 
-def bad_gates(entries: Iterable[Told]) -> list[tuple[Result, str]]:
-    """Return each gate's worst verdict that is no PASS, with its sentence; the worst gate first."""
+def bad_gates(entries: Sequence[Told]) -> list[tuple[Result, str]]:
+    """Return each gate's worst verdict that is no PASS, with its sentence; the worst gate first.
+
+    What the run's policy bears is left out: `run_started` names how many bad samples of a bake that is.
+    """
+    bears = _borne(entries)
     found: dict[str, tuple[Result, str]] = {}
-    for entry in entries:
-        if entry.event != "gate":
-            continue
-        result, data = verdict_of(entry), entry.data
-        name = str(data.get("name"))
-        if result is not Result.PASS and (name not in found or result.severity > found[name][0].severity):
-            at = f" at {data['percent']} %" if data.get("percent") is not None else ""
-            found[name] = (
-                result,
-                f"gate {name} {data.get('result')}{at}: {data.get('reason') or 'no reason is given'}",
-            )
+    for (name, _, percent), lines in _by_gate(entries).items():
+        counts = Counter(verdict_of(line) for line in lines)
+        bearable = name not in CUMULATIVE and counts[Result.PASS] > 0
+        for line in lines:
+            result = verdict_of(line)
+            if result is Result.PASS or (bearable and counts[result] <= bears.get(result, 0)):
+                continue
+            if name not in found or result.severity > found[name][0].severity:
+                at = f" at {percent} %" if percent is not None else ""
+                why = line.data.get("reason") or "no reason is given"
+                found[name] = (result, f"gate {name} {line.data.get('result')}{at}: {why}")
     return sorted(found.values(), key=lambda pair: -pair[0].severity)
+
+
+def _borne(entries: Sequence[Told]) -> Mapping[Result, int]:
+    """Return how many bad samples of a gate the policy bears in a bake; none when the run does not say."""
+    head = next((entry.data for entry in entries if entry.event == "run_started"), {})
+    return {
+        Result.FAIL: _size(head.get("failure_limit")),
+        Result.INCONCLUSIVE: _size(head.get("inconclusive_limit")),
+    }
+
+
+def _by_gate(entries: Sequence[Told]) -> dict[tuple[str, str, Any], list[Told]]:
+    """Return the gates' lines by name, clause and weight, in the order in which each first came."""
+    groups: dict[tuple[str, str, Any], list[Told]] = {}
+    for entry in entries:
+        if entry.event == "gate":
+            key = (str(entry.data.get("name")), entry.clause or "", entry.data.get("percent"))
+            groups.setdefault(key, []).append(entry)
+    return groups
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
@@ -133,12 +158,6 @@ def _share(entry: Told) -> dict[str, Any]:
 
 def _gates(entries: Sequence[Told]) -> list[dict[str, Any]]:
     """Return each gate at each weight: its worst verdict, and how many there were."""
-    groups: dict[tuple[str, str, Any], list[Told]] = {}
-    for entry in entries:
-        if entry.event == "gate":
-            groups.setdefault((str(entry.data.get("name")), entry.clause or "", entry.data.get("percent")), []).append(
-                entry
-            )
     return [
         {
             "name": name,
@@ -148,7 +167,7 @@ def _gates(entries: Sequence[Told]) -> list[dict[str, Any]]:
             "worst": worst(verdict_of(entry) for entry in found).value,
             "verdicts": len(found),
         }
-        for (name, clause, percent), found in groups.items()
+        for (name, clause, percent), found in _by_gate(entries).items()
     ]
 
 
