@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rehearsal.cli import drills
 from rehearsal.cli.common import items_option, object_bytes_option, routing_option, say, shows_faults
 from rehearsal.environment import faults as listed
 from rehearsal.environment import layout, lifecycle, overrides, sandbox
-from rehearsal.environment.errors import PartFailed
+from rehearsal.environment.errors import EnvironmentFault, PartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _PREFIX = "rehearse-"
 _INJECTOR_BOUND_S = 15.0
 _BY_SIGNAL = 128
+_INCOMPLETE = 4
+"""Of a run that was to end before its last phase."""
 _INTERRUPTED = _BY_SIGNAL + signal.SIGINT
 _REQUESTS_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -48,6 +51,11 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
     metavar="NAME[:NUMBER]",
     shell_complete=_fault_names,
     help="Inject a fault (./cutover faults lists them); may be given several times.",
+)
+@click.option(
+    "--drill",
+    type=click.Choice(list(drills.DRILLS)),
+    help="Bring the site to a phase, then perform a drill on it instead of the upgrade.",
 )
 @click.option(
     "--record",
@@ -73,6 +81,7 @@ def rehearse(
     *,
     strategy: str | None,
     names: tuple[str, ...],
+    drill: str | None,
     record: Path,
     items: int | None,
     object_bytes: int | None,
@@ -88,13 +97,16 @@ def rehearse(
     """
     from rehearsal.environment import sitedata, target  # noqa: PLC0415 - bring much along; help is told at once
 
+    if drill and names:
+        raise EnvironmentFault("a drill is performed without faults", do="give --drill or --fault", exit_code=2)
+    drilled = drills.DRILLS[drill] if drill else None
     armed = listed.named(names, strategy or "gradual")
     history = sitedata.History.wanted(items, object_bytes)
     shape = target.Shape(routing=routing or "nginx", requests=requests or 0, strategy=strategy or "gradual")
     place = layout.Place.named(f"{_PREFIX}{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}")
-    run = _run_command(place, record.absolute(), strategy)
+    run = _run_command(place, record.absolute(), strategy, until=drilled.until if drilled else None)
     if dry_run:
-        _explain(place, run, armed, history or sitedata.History(), shape, keep=keep)
+        _explain(place, run, armed, history or sitedata.History(), shape, drill=drilled, keep=keep)
         return
     lifecycle.remove_dead(_PREFIX)
     removed = not keep
@@ -102,6 +114,9 @@ def rehearse(
         came_up_s = _come_up(place, history, shape, keep=keep)
         say(f"blue {layout.RELEASE_FROM} serves after {came_up_s:.1f} s")
         code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
+        if drilled is not None and code == _INCOMPLETE:
+            say(f"drill {drilled.name}: {drilled.title}")
+            code = drills.exit_code(_attend(*sandbox.spawn(place, drilled.command(place), new_group=True)))
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PartFailed:
@@ -116,9 +131,10 @@ def rehearse(
     sys.exit(code)
 
 
-def _run_command(place: layout.Place, record: Path, strategy: str | None) -> list[str]:
+def _run_command(place: layout.Place, record: Path, strategy: str | None, *, until: int | None) -> list[str]:
     command = [sys.executable, "-m", "cutover.cli", "run", "--target", str(place.target), "--record", str(record)]
-    return command + (["--strategy", strategy] if strategy else [])
+    command += ["--strategy", strategy] if strategy else []
+    return command + (["--until", str(until)] if until else [])
 
 
 def _explain(
@@ -128,6 +144,7 @@ def _explain(
     history: History,
     shape: Shape,
     *,
+    drill: drills.Drill | None,
     keep: bool,
 ) -> None:
     from rehearsal.environment import target  # noqa: PLC0415 - as above
@@ -147,7 +164,9 @@ def _explain(
         say(f"   expected: {fault.clause} fails{said}, exit code {fault.exit_code}, {fault.serves} serves")
         for name, value in fault.policy.items():
             say(f"   policy for it: {name} = {value}")
-    say(f"3  environment {'kept' if keep else 'removed'}; exit code of the run")
+    if drill is not None:
+        say(f"   then {drill.title}: {shlex.join(drill.command(place))}")
+    say(f"3  environment {'kept' if keep else 'removed'}; exit code of the {'drill' if drill else 'run'}")
 
 
 def _come_up(place: layout.Place, history: History | None, shape: Shape, *, keep: bool) -> float:
