@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from quiet_site import FakeSite
+from quiet_site import FakeRouting, FakeSite
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, CutoverError
 from cutover.model import Environment
 from cutover.runbook import diagnosis
 from cutover.runbook.diagnosis import Facts
-from cutover.runbook.ports import Pod
+from cutover.runbook.ports import Pod, RouteFinding
 
 GREEN = Environment(
     name="green",
@@ -148,6 +148,16 @@ CASES = [
         "T.3",
     ),
     Case(
+        "routes",
+        facts(
+            ClauseFailed("x", code="share-outside-interval", seen="0 of 700"),
+            routes=(RouteFinding(code="route-changed", message="HTTPRoute main is not as set", remedy="stop them"),)
+            * 2,
+        ),
+        ("HTTPRoute main is not as set, and 1 more",),
+        "stop them",
+    ),
+    Case(
         "gate",
         facts(ClauseFailed("x", code="gate-failed", seen="latency p99: 0.6 s, limit 0.25")),
         ("green", "latency p99"),
@@ -194,3 +204,12 @@ def test_diagnosing_survives_a_cluster_that_does_not_answer() -> None:
 
     site = FakeSite(cluster=Silent())  # type: ignore[arg-type]
     assert diagnosis.diagnose(site, GREEN, ClauseFailed("x")) is None
+
+
+@pytest.mark.parametrize(("code", "looks"), [("share-outside-interval", True), ("not-available", False)])
+def test_routes_are_looked_at_where_traffic_is_not_where_it_ought(code: str, looks: bool) -> None:
+    changed = RouteFinding(code="route-changed", message="the canary is not as set", remedy="stop them")
+    wrong = RouteFinding(code="sticky-sessions", message="sessions stick", remedy="let go")
+    site = FakeSite(routing=FakeRouting(drifted=[changed], found=[wrong]))
+    found = diagnosis.gather(site, GREEN, ClauseFailed("x", code=code))
+    assert found.routes == ((changed, wrong) if looks else ())

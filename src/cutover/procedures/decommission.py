@@ -14,6 +14,7 @@ from cutover.clock import parse_rfc3339, rfc3339
 from cutover.errors import Refused
 from cutover.procedures import connections
 from cutover.procedures.release import INSTANCE_LABEL
+from cutover.procedures.routes import routes_to
 from cutover.runbook import gates
 from cutover.runbook.checks import expect
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from cutover.runbook.gates import GateResult, Watched
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
+
+
+_ROUTES = ("Ingress ", "HTTPRoute ", "Gateway ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +194,22 @@ def drain_blue(site: Site, upgrade: Upgrade) -> None:
 
 
 def uninstall_blue(site: Site, upgrade: Upgrade) -> str:
-    """Uninstall blue's release; return its state afterwards, `absent` when it is gone (5.2a)."""
+    """Uninstall blue's release; return its state afterwards, `absent` when it is gone (5.2a).
+
+    Raises:
+        Refused: a route still leads to blue.
+    """
     blue = upgrade.roles.blue
+    left = routes_to(site, blue)
+    if left:
+        raise Refused(
+            "blue may not be removed while a route leads to it",
+            code="blue-still-routed",
+            seen="; ".join(left),
+            guide="5.2",
+            do="take blue out of it, or delete it, whatever its weight is",
+            state="nothing was changed",
+        )
     with upgrade.journal.action("decommission", release=blue.release, namespace=blue.namespace) as done:
         site.helm.uninstall(blue.release, blue.namespace)
         done(release=blue.release)
@@ -209,7 +227,7 @@ def clean_namespace(site: Site, upgrade: Upgrade) -> NamespaceUse:
             did=f"kept namespace {namespace}, which holds {', '.join(in_use)}, and proved blue's workloads gone",
             instead_of="deleting the namespace",
             why="deleting it would delete the public route itself"
-            if any(one.startswith("Ingress ") for one in in_use)
+            if any(one.startswith(_ROUTES) for one in in_use)
             else "deleting it would delete what somebody else still uses",
         )
     else:

@@ -1,4 +1,4 @@
-"""The routes of a site on their own, outside a run: which colour they name, what is wrong with them, what can be made.
+"""The routes of a site: which colour they name, what leads to a colour at all, what is wrong, what can be made.
 
 Invariants: looking changes nothing; what is made is ours and leads no request anywhere; nothing is deleted.
 """
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cutover.errors import ClauseFailed
 
 if TYPE_CHECKING:
-    from cutover.model import Roles
+    from collections.abc import Iterator, Mapping
+
+    from cutover.model import Environment, Roles
     from cutover.runbook.ports import RouteFinding
     from cutover.site import Site
 
@@ -85,3 +87,46 @@ def roles_by_route(site: Site) -> Roles:
         if named == site.routing.service_beside_route(colour):
             return target.roles_when_serving(name)
     return target.default_roles()
+
+
+def routes_to(site: Site, environment: Environment) -> tuple[str, ...]:
+    """Name every route of the allowed namespaces that leads to a colour, of whichever kind and weight, sorted (5.2).
+
+    A route leads there by the colour's own Service, or by a Service of another namespace that stands for it.
+    Raises:
+        CouldNotMeasure: the cluster does not answer.
+    """
+    own = (environment.namespace, environment.service)
+    names = {own} | {
+        (service["metadata"]["namespace"], service["metadata"]["name"])
+        for service in site.cluster.of_every_namespace("Service")
+        if str(service["spec"].get("externalName", "")).startswith(f"{environment.service}.{environment.namespace}.svc")
+    }
+    return tuple(
+        sorted(
+            f"{kind} {route['metadata']['name']} in namespace {route['metadata']['namespace']}"
+            for kind, backends in (("Ingress", _of_ingress), ("HTTPRoute", _of_http_route))
+            for route in site.cluster.of_every_namespace(kind)
+            if names & set(backends(route))
+        )
+    )
+
+
+def _of_ingress(ingress: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of every Service that an Ingress names."""
+    spec = ingress["spec"]
+    paths = [path for rule in spec.get("rules") or [] for path in (rule.get("http") or {}).get("paths") or []]
+    for backend in (*(path.get("backend") for path in paths), spec.get("defaultBackend")):
+        if (backend or {}).get("service"):
+            yield ingress["metadata"]["namespace"], backend["service"]["name"]
+
+
+def _of_http_route(route: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of every backend that an HTTPRoute names, and of those that it mirrors to."""
+    for rule in route["spec"].get("rules") or []:
+        backends = list(rule.get("backendRefs") or [])
+        for holder in (rule, *backends):
+            mirrors = [entry.get("requestMirror") or {} for entry in holder.get("filters") or []]
+            backends += [mirror["backendRef"] for mirror in mirrors if "backendRef" in mirror]
+        for backend in backends:
+            yield backend.get("namespace") or route["metadata"]["namespace"], backend["name"]

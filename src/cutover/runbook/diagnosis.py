@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cutover.model import Environment
-    from cutover.runbook.ports import Pod, SitePorts
+    from cutover.runbook.ports import Pod, RouteFinding, SitePorts
 
 T = TypeVar("T")
 
@@ -27,6 +27,20 @@ _COMPONENT = "app.kubernetes.io/component"
 _PATH_TIMEOUT_S = 3.0
 _MOST_PODS = 4
 _IMAGE_PROBLEMS = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
+_OF_TRAFFIC = frozenset(
+    {
+        "served-by-other",
+        "share-outside-interval",
+        "public-unreachable",
+        "weight-not-kept",
+        "route-not-kept",
+        "route-not-taken",
+        "gate-failed",
+        "gate-not-measured",
+        "gate-undecided",
+    }
+)
+"""Errors that routes can cause."""
 _DATABASE_WORDS = ("database does not answer", "connection refused", "could not connect", "connection timeout")
 
 
@@ -60,6 +74,8 @@ class Facts:
     """Why the database does not answer on the operator's path; empty when it does."""
     warnings: tuple[str, ...] = ()
     """Warning events of the namespace, newest last."""
+    routes: tuple[RouteFinding, ...] = ()
+    """What somebody else changed of the routes, then what cannot work; looked at when traffic is not as it ought."""
 
     @property
     def unready(self) -> tuple[Pod, ...]:
@@ -117,6 +133,7 @@ def gather(site: SitePorts, environment: Environment, error: CutoverError) -> Fa
         crash_log=_log(site, crashing, crashing.problem_container) if crashing else "",
         database_problem=_database_problem(site),
         warnings=_tried(lambda: _warnings(site, namespace), ()),
+        routes=_tried(lambda: (*site.routing.drift(), *site.routing.lint()), ()) if error.code in _OF_TRAFFIC else (),
     )
 
 
@@ -324,6 +341,14 @@ def _examined(facts: Facts) -> Diagnosis | None:
     )
 
 
+def _routes(facts: Facts) -> Diagnosis | None:
+    if not facts.routes:
+        return None
+    first = facts.routes[0]
+    more = f", and {len(facts.routes) - 1} more" if len(facts.routes) > 1 else ""
+    return Diagnosis(cause=f"{first.message}{more}", remedy=first.remedy)
+
+
 def _gates(facts: Facts) -> Diagnosis | None:
     if facts.error.code != "gate-failed":
         return None
@@ -344,5 +369,6 @@ _CAUSES: tuple[Callable[[Facts], Diagnosis | None], ...] = (
     _unready,
     _no_endpoints,
     _examined,
+    _routes,
     _gates,
 )
