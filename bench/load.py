@@ -1,10 +1,10 @@
 """How much the load generator delivers, and how truly the probe shows a stall, each beside its anchor of the same run.
 
-    .venv/bin/python bench/load.py [--json] [--rounds 3]
+    .venv/bin/python bench/load.py [--json] [--rounds 5]
 
 `load_ratio`: requests of the load generator with everything it writes down, by those of bare Locust: the same kind of
-user, the same mix, nothing recorded. Both as fast as they can against a local server, in turns; the server counts; by
-the second of CPU time, which is what bounds a process of either; the middle of the rounds' ratios.
+user, the same mix, nothing recorded. Both at once and as fast as they can, each against a server of its own, which
+counts; by the second of CPU time, which is what bounds either process; the middle of the rounds' ratios.
 `freeze_p99_error`: a server is stopped for two seconds; the p99 that the open-loop probe reports, against the one that
 follows from its schedule and the time of the stop. Beside it, what the waiting users of the load generator saw.
 `bench/cutover.py` takes both functions.
@@ -32,8 +32,6 @@ ROOT = Path(__file__).resolve().parent.parent
 if sys.path[0] == str(ROOT / "bench"):
     sys.path[0] = str(ROOT)  # a file beside this one has the name of a standard module
 
-import psutil  # noqa: E402 (as below)
-
 from bench.evidence_site import figure  # noqa: E402 (found on the path that is corrected above)
 from cutover.policy import Load, Probe  # noqa: E402
 from cutover.site.load import LoadRunner  # noqa: E402
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USERS = 30
-SETTLE_S, MEASURED_S = 1.5, 5.0
+SETTLE_S, MEASURED_S = 2.0, 3.0
 WRITE_SHARE = 0.1
 FROZEN_S = 2.0
 COLOUR_HEADER = "X-Stella-Colour"
@@ -114,14 +112,23 @@ def host() -> Iterator[tuple[str, int]]:
         process.communicate()
 
 
-def load_ratio(rounds: int = 3) -> dict[str, Any]:
+def load_ratio(rounds: int = 5) -> dict[str, Any]:
     """Measure what the load generator delivers against bare Locust."""
     ours: list[float] = []
     anchors: list[float] = []
-    with host() as (url, _):
+    with (
+        host() as (url, _),
+        host() as (other_url, _),
+        _bare(other_url) as bare,
+        _runner(url, _policy(requests_per_s=1e6), Probe()) as (runner, _),
+    ):
+        runner.start()
+        assert runner.process is not None
+        time.sleep(SETTLE_S)
         for _ in range(rounds):
-            anchors.append(_bare_per_s(url))
-            ours.append(_ours_per_s(url))
+            one, other = _per_cpu_s((url, runner.process.pid), (other_url, bare.pid))
+            ours.append(one)
+            anchors.append(other)
     ratio = median(one / other for one, other in zip(ours, anchors, strict=True))
     return figure(
         ratio,
@@ -206,15 +213,8 @@ def _runner(url: str, load: Load, probe: Probe) -> Iterator[tuple[LoadRunner, Pa
             runner.stop()
 
 
-def _ours_per_s(url: str) -> float:
-    with _runner(url, _policy(requests_per_s=1e6), Probe()) as (runner, _):
-        runner.start()
-        process = runner.process
-        assert process is not None
-        return _per_cpu_s(url, process.pid)
-
-
-def _bare_per_s(url: str) -> float:
+@contextlib.contextmanager
+def _bare(url: str) -> Iterator[subprocess.Popen[bytes]]:
     with tempfile.TemporaryDirectory(prefix="bench-bare-") as temporary:
         file = Path(temporary) / "bare.py"
         file.write_text(BARE, encoding="utf-8")
@@ -222,23 +222,25 @@ def _bare_per_s(url: str) -> float:
         command += ["--users", str(USERS), "--spawn-rate", str(USERS), "--loglevel", "ERROR"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            before = _count(url)
-            while _count(url) < before + USERS:
+            while _count(url) < USERS:
                 time.sleep(0.1)
-            return _per_cpu_s(url, process.pid)
+            yield process
         finally:
             process.terminate()
             process.wait()
 
 
-def _per_cpu_s(url: str, pid: int) -> float:
-    """Return the requests that the server counts for each second of a process's CPU time, once the load has settled."""
-    time.sleep(SETTLE_S)
-    process = psutil.Process(pid)
-    before, used_before = _count(url), process.cpu_times()
+def _per_cpu_s(*loads: tuple[str, int]) -> list[float]:
+    """Return for each URL and process the requests that the server counts by the process's CPU seconds meanwhile."""
+    before = [(_count(url), _cpu_s(pid)) for url, pid in loads]
     time.sleep(MEASURED_S)
-    after, used_after = _count(url), process.cpu_times()
-    return (after - before) / (used_after.user + used_after.system - used_before.user - used_before.system)
+    after = [(_count(url), _cpu_s(pid)) for url, pid in loads]
+    return [(new[0] - old[0]) / (new[1] - old[1]) for old, new in zip(before, after, strict=True)]
+
+
+def _cpu_s(pid: int) -> float:
+    ticks = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _count(url: str) -> int:
@@ -250,7 +252,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON document")
-    parser.add_argument("--rounds", type=int, default=3, help="how often anchor and load take turns (default 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often the load is measured (default 5)")
     arguments = parser.parse_args()
     found = {"load_ratio": load_ratio(arguments.rounds), "freeze_p99_error": freeze_p99_error()}
     if arguments.json:

@@ -246,6 +246,7 @@ class LoadRunner:
         argv = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--loglevel", "WARNING"]
         argv += ["--locustfile", str(project.ROOT / "load" / "locustfile.py"), "--host", self._url]
         argv += ["--stop-timeout", str(_STOP_TIMEOUT_S), "--exit-code-on-error", "0"]
+        argv += ["--json"]  # Locust's own statistics are not kept: no empty table of them in the record
         argv += ["--cutover-settings", json.dumps(self._settings)]
         if not self._settings["workers"]:
             return argv
