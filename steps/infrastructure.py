@@ -165,6 +165,6 @@ def serving_colour_is_routed(upgrade: Upgrade, served: Served) -> None:
         "the public host is served by another colour than the route names",
         seen=str(served),
         expected=f"all by {blue.name}",
-        do="look for a canary left over from an earlier upgrade",
+        do="look for a canary or a weight left over from an earlier upgrade",
         code="route-and-service-differ",
     )

@@ -52,7 +52,7 @@ def require_served_by(site: Site, environment: Environment, *, requests: int = S
             f"the public host is not served by {environment.name} alone",
             seen=f"of {requests} requests: {dict(served.by_colour)}, {served.failed} failed",
             expected=f"{requests} by {environment.name}",
-            do="look for a canary beside the public route, and at the endpoints of the Service it names",
+            do="see ./cutover lint-routing, and the endpoints of the Service that the public route names",
             code="served-by-other",
         )
 
@@ -126,7 +126,7 @@ def require_share(upgrade: Upgrade, bake: Bake) -> None:
         f"green's share is not what {bake.percent} percent means",
         seen=f"{share.green} of {share.total} requests served by green",
         expected=f"{share.low} to {share.high} of them, and at least {upgrade.policy.traffic.min_requests} requests",
-        do="compare the canary with the public route: host, path, class and namespace (F.2)",
+        do="see ./cutover lint-routing: what takes requests before the weights, or decides after them (F.2)",
         code="share-outside-interval",
     )
 

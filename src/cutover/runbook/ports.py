@@ -121,11 +121,11 @@ class Routing(Protocol):
         ...
 
     def promote(self) -> None:
-        """Let the public route itself name green, then remove the canary."""
+        """Let the public route name green alone."""
         ...
 
     def restore(self) -> None:
-        """Send every request to blue: the canary to 0 and away, the public route to blue (R.1, F.4)."""
+        """Send every request to blue, which the public route names alone from then on (R.1, F.4)."""
         ...
 
     def drift(self) -> tuple[RouteFinding, ...]:
