@@ -39,6 +39,7 @@ class Own:
 OWN: Mapping[str, Own] = {
     "run": Own(place="cutover.cli.run:run", help="Perform the upgrade that a target file describes."),
     "plan": Own(place="cutover.cli.plan:plan", help="Show what a run would do, without touching the site."),
+    "gates": Own(place="cutover.cli.gates:gates", help="Try a policy's gates on a site, or judge a record again."),
     "evidence": Own(place="cutover.cli.evidence:evidence", help="Take, compare and verify snapshots of evidence."),
     "lint-routing": Own(
         place="cutover.cli.lint_routing:lint_routing",

@@ -6,7 +6,7 @@ of its own kind; nothing is judged here; green and blue are asked the same at th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cutover.errors import CouldNotMeasure, CutoverError, Timeout
 from cutover.policy import Source
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from cutover.policy import CustomGate
+    from cutover.model import Roles
+    from cutover.policy import CustomGate, Policy
     from cutover.runbook.gates.definitions import Gate
     from cutover.runbook.ports import Load, Pod, RouteFinding, SitePorts
-    from cutover.runbook.upgrade import Upgrade
 
 T = TypeVar("T")
 
@@ -31,14 +31,42 @@ _POD_TIMEOUT_S = 3.0
 _READY = "/readyz"
 
 
-def ask(upgrade: Upgrade, question: Callable[[], T]) -> T:
+class Asker(Protocol):
+    """Who asks: an upgrade, or a trial of its gates."""
+
+    @property
+    def policy(self) -> Policy:
+        """The limits."""
+        ...
+
+    @property
+    def roles(self) -> Roles:
+        """Who is blue and who is green."""
+        ...
+
+    def wait_for(
+        self,
+        what: str,
+        observe: Callable[[], T],
+        *,
+        until: Callable[[T], bool],
+        bound_s: float,
+        interval_s: float = ...,
+        tolerate: tuple[type[CutoverError], ...] = ...,
+        describe: Callable[[T], str] = ...,
+    ) -> T:
+        """Wait as `waiting.wait_for` does."""
+        ...
+
+
+def ask(asker: Asker, question: Callable[[], T]) -> T:
     """Ask, and ask again when there is no answer, as often as the policy bears. Raises: CouldNotMeasure."""
     try:
-        return upgrade.wait_for(
+        return asker.wait_for(
             "an answer for a gate",
             question,
             until=lambda _: True,
-            bound_s=upgrade.policy.gates.consecutive_error_limit * RETRY_S,
+            bound_s=asker.policy.gates.consecutive_error_limit * RETRY_S,
             interval_s=RETRY_S,
             tolerate=(CouldNotMeasure,),
             describe=lambda _: "an answer",
@@ -49,10 +77,10 @@ def ask(upgrade: Upgrade, question: Callable[[], T]) -> T:
         raise
 
 
-def asked(upgrade: Upgrade, role: str, query: str, question: Callable[[], Any], *, at: datetime) -> Asked:
+def asked(asker: Asker, role: str, query: str, question: Callable[[], Any], *, at: datetime) -> Asked:
     """Ask one question and return it with its raw answer in JSON's types, or with why there is none."""
     try:
-        return Asked(role=role, query=query, time=at, raw=plain(ask(upgrade, question)))
+        return Asked(role=role, query=query, time=at, raw=plain(ask(asker, question)))
     except CutoverError as error:
         return Asked(role=role, query=query, time=at, raw=None, error=f"{error.code}: {error.message} ({error.seen})")
 
@@ -61,7 +89,7 @@ def asked(upgrade: Upgrade, role: str, query: str, question: Callable[[], Any], 
 
 
 def metric(
-    upgrade: Upgrade,
+    asker: Asker,
     site: SitePorts,
     gate: Gate,
     *,
@@ -72,30 +100,28 @@ def metric(
 ) -> Taken:
     """Sample one of the guide's metrics on green and, where there is something to compare, on blue."""
     questions = {"value": gate.value_query, "count": gate.count_query}
-    colours = {"": upgrade.roles.green, **({"blue_": upgrade.roles.blue} if with_blue else {})}
+    colours = {"": asker.roles.green, **({"blue_": asker.roles.blue} if with_blue else {})}
     found = tuple(
-        promql(upgrade, site, prefix + role, resolve(query, namespace=colour.namespace, window_s=window_s), at=at)
+        promql(asker, site, prefix + role, resolve(query, namespace=colour.namespace, window_s=window_s), at=at)
         for prefix, colour in colours.items()
         for role, query in questions.items()
     )
     return Taken(name=gate.name, percent=percent, time=at, asked=found)
 
 
-def promql(upgrade: Upgrade, site: SitePorts, role: str, query: str, *, at: datetime) -> Asked:
+def promql(asker: Asker, site: SitePorts, role: str, query: str, *, at: datetime) -> Asked:
     """Ask Prometheus one resolved query."""
-    return asked(upgrade, role, query, lambda: site.prometheus.query(query, at=at).raw, at=at)
+    return asked(asker, role, query, lambda: site.prometheus.query(query, at=at).raw, at=at)
 
 
-def against_blue(
-    upgrade: Upgrade, site: SitePorts, gate: Gate, sample: Taken, *, window_s: float, is_last: bool
-) -> Taken:
+def against_blue(asker: Asker, site: SitePorts, gate: Gate, sample: Taken, *, window_s: float, is_last: bool) -> Taken:
     """Return the counts by which a slow metric is compared, from the sample of both colours that is at hand."""
     answers = {one.role: one for one in sample.asked}
     if gate.name == "evidence_operations":
         roles = {"green": answers["count"], "blue": answers["blue_count"]}
-        for name, colour in (("green", upgrade.roles.green), ("blue", upgrade.roles.blue)):
+        for name, colour in (("green", asker.roles.green), ("blue", asker.roles.blue)):
             query = resolve(REQUESTS_QUERY, namespace=colour.namespace, window_s=window_s)
-            roles[f"{name}_requests"] = promql(upgrade, site, f"{name}_requests", query, at=sample.time)
+            roles[f"{name}_requests"] = promql(asker, site, f"{name}_requests", query, at=sample.time)
     else:
         roles = {
             "green": answers["value"],
@@ -119,58 +145,58 @@ def pairs(gate: Gate, found: Sequence[tuple[int, float, float]], *, percent: int
 # -- the load generator and the probe ----------------------------------------------------------------------------------
 
 
-def of_load(upgrade: Upgrade, load: Load, since: datetime | None, *, at: datetime) -> Asked:
+def of_load(asker: Asker, load: Load, since: datetime | None, *, at: datetime) -> Asked:
     """Ask the load generator what it sent and got since a time, by default since it began."""
     words = f"what was sent and got since {plain(since)}" if since else "what was sent and got since the load began"
-    green = upgrade.roles.green.name
+    green = asker.roles.green.name
 
     def question() -> dict[str, Any]:
         totals = load.window(since) if since else load.totals()
         return {**plain(totals), "running": load.running(), "green": green}
 
-    return asked(upgrade, "load", words, question, at=at)
+    return asked(asker, "load", words, question, at=at)
 
 
-def of_probe(upgrade: Upgrade, load: Load, since: datetime, *, at: datetime) -> Asked:
+def of_probe(asker: Asker, load: Load, since: datetime, *, at: datetime) -> Asked:
     """Ask the open-loop probe what it got since a time."""
     words = f"what the probe got for the requests meant to be sent since {plain(since)}"
-    return asked(upgrade, "probe", words, lambda: load.probe(since), at=at)
+    return asked(asker, "probe", words, lambda: load.probe(since), at=at)
 
 
 # -- PostgreSQL --------------------------------------------------------------------------------------------------------
 
 
-def markers(upgrade: Upgrade, site: SitePorts, run: str, acknowledged: Sequence[int], *, at: datetime) -> list[Asked]:
+def markers(asker: Asker, site: SitePorts, run: str, acknowledged: Sequence[int], *, at: datetime) -> list[Asked]:
     """Ask the table for the write markers of a run, beside those that were acknowledged before it is asked."""
     raw = {"run": run, "acknowledged": reading.as_ranges(acknowledged)}
     said = Asked(role="load", query="acknowledged write markers", time=at, raw=raw)
     words = f"write markers of {run} in the table"
-    there = asked(upgrade, "database", words, lambda: {"present": reading.as_ranges(site.database.markers(run))}, at=at)
+    there = asked(asker, "database", words, lambda: {"present": reading.as_ranges(site.database.markers(run))}, at=at)
     return [said, there]
 
 
 # -- Kubernetes --------------------------------------------------------------------------------------------------------
 
 
-def routes(upgrade: Upgrade, query: str, question: Callable[[], Sequence[RouteFinding]], *, at: datetime) -> Asked:
+def routes(asker: Asker, query: str, question: Callable[[], Sequence[RouteFinding]], *, at: datetime) -> Asked:
     """Ask the routes for findings."""
-    return asked(upgrade, "routes", query, lambda: list(question()), at=at)
+    return asked(asker, "routes", query, lambda: list(question()), at=at)
 
 
-def green_pods(site: SitePorts, upgrade: Upgrade) -> tuple[Pod, ...]:
+def green_pods(site: SitePorts, asker: Asker) -> tuple[Pod, ...]:
     """Return the pods that green's Service selects; none where it selects nothing or does not exist."""
-    green = upgrade.roles.green
+    green = asker.roles.green
     service = site.cluster.service(green.namespace, green.service)
     selector = (service or {}).get("spec", {}).get("selector") or {}
     return site.cluster.pods(green.namespace, selector=selector) if selector else ()
 
 
-def readiness(upgrade: Upgrade, site: SitePorts, before: Mapping[str, int], *, at: datetime) -> Asked:
+def readiness(asker: Asker, site: SitePorts, before: Mapping[str, int], *, at: datetime) -> Asked:
     """Ask each pod of green's Service itself whether it is ready. before: restarts by pod when the weight was set."""
-    green = upgrade.roles.green
+    green = asker.roles.green
 
     def question() -> dict[str, Any]:
-        pods = green_pods(site, upgrade)
+        pods = green_pods(site, asker)
         names = {pod.name for pod in pods}
         return {
             "pods": [_pod(site, green.namespace, pod, before) for pod in pods],
@@ -178,7 +204,7 @@ def readiness(upgrade: Upgrade, site: SitePorts, before: Mapping[str, int], *, a
         }
 
     words = f"{_READY} of each pod of Service {green.service} in {green.namespace}"
-    return asked(upgrade, "pods", words, question, at=at)
+    return asked(asker, "pods", words, question, at=at)
 
 
 def _pod(site: SitePorts, namespace: str, pod: Pod, before: Mapping[str, int]) -> dict[str, Any]:
@@ -194,7 +220,7 @@ def _pod(site: SitePorts, namespace: str, pod: Pod, before: Mapping[str, int]) -
 
 
 def custom(
-    upgrade: Upgrade,
+    asker: Asker,
     site: SitePorts,
     load: Load | None,
     gate: CustomGate,
@@ -207,28 +233,26 @@ def custom(
     """Sample a gate of the policy's own. since: when the weight took effect. namespace: green's, unless stated."""
     match gate.source:
         case Source.PROMETHEUS:
-            where = namespace or upgrade.roles.green.namespace
+            where = namespace or asker.roles.green.namespace
             found = [
-                promql(
-                    upgrade, site, role, resolve(query, namespace=where, window_s=upgrade.policy.gates.range_s), at=at
-                )
+                promql(asker, site, role, resolve(query, namespace=where, window_s=asker.policy.gates.range_s), at=at)
                 for role, query in (("value", gate.query), ("count", gate.count_query))
             ]
         case Source.POSTGRESQL:
-            found = [asked(upgrade, "rows", gate.query, lambda: site.database.look(gate.query), at=at)]
+            found = [asked(asker, "rows", gate.query, lambda: site.database.look(gate.query), at=at)]
         case Source.PLATFORM:
-            found = _platform(upgrade, site, gate, at)
+            found = _platform(asker, site, gate, at)
         case Source.LOAD if load is not None:
-            found = [of_load(upgrade, load, since, at=at), of_probe(upgrade, load, since, at=at)]
+            found = [of_load(asker, load, since, at=at), of_probe(asker, load, since, at=at)]
         case Source.LOAD:
             found = [Asked(role="load", query=str(gate.metric), time=at, raw=None, error="no load runs")]
     return Taken(name=gate.name, percent=percent, time=at, asked=tuple(found))
 
 
-def _platform(upgrade: Upgrade, site: SitePorts, gate: CustomGate, at: datetime) -> list[Asked]:
-    green = upgrade.roles.green
+def _platform(asker: Asker, site: SitePorts, gate: CustomGate, at: datetime) -> list[Asked]:
+    green = asker.roles.green
     try:
-        pods = ask(upgrade, lambda: green_pods(site, upgrade))
+        pods = ask(asker, lambda: green_pods(site, asker))
     except CutoverError as error:
         return [Asked(role="pod", query=gate.path, time=at, raw=None, error=f"{error.code}: {error.message}")]
 
@@ -239,6 +263,6 @@ def _platform(upgrade: Upgrade, site: SitePorts, gate: CustomGate, at: datetime)
         return {"pod": pod.name, "status": answer.status, "body": answer.json() if answer.status == 200 else None}
 
     return [
-        asked(upgrade, "pod", f"GET {gate.path} of {pod.name}", lambda pod=pod: question(pod), at=at)  # type: ignore[misc]
+        asked(asker, "pod", f"GET {gate.path} of {pod.name}", lambda pod=pod: question(pod), at=at)  # type: ignore[misc]
         for pod in pods
     ]
