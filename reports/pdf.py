@@ -54,6 +54,8 @@ _TOP, _BOTTOM = 21 * mm, 18 * mm
 _WIDTH = A4[0] - 2 * _MARGIN
 _PICTURE = 790.0
 """The timeline is laid out in this width and scaled down to the page's: its smallest text is 6.5 points then."""
+_PAPER = 0.78
+"""Of the heights of the timeline's panels, so that the first page holds it."""
 _INK, _SOFT, _LINE, _CARD = HexColor("#1b2430"), HexColor("#566273"), HexColor("#d3d9e1"), HexColor("#f4f6f9")
 _TONES: Mapping[str, tuple[Any, Any]] = {
     "good": (HexColor("#17693d"), HexColor("#e2f3e9")),
@@ -72,6 +74,7 @@ _TONE_OF = {
 }
 _BADGES = {"PASS": "pass", "NOT_RUN": "not run", "INCONCLUSIVE": "inconclusive"}
 _WINDOW = re.compile(r"\[(\d+(?:ms|s|m|h|d))\]")
+_SINCE = re.compile(r"since \d{4}-\S+Z")
 _SUBSTITUTES = {"→": "->", "✔": "yes", "✘": "no", "▶": ">"}
 _NONE = "\N{EN DASH}"
 _LONGEST = 4000
@@ -388,17 +391,23 @@ def _first_page(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
     yield Spacer(1, 4)
     yield _p(f"verdict.json {record.verdict_sha256 or 'absent'}", _SMALL)
     yield _p(f"journal head {record.journal_head or 'unknown'}", _SMALL)
-    drawing = timeline.draw(record, width=_PICTURE)
-    if drawing is not None:
-        yield KeepTogether([_Heading("Timeline", "timeline"), _Picture(drawing)])
+    drawing = timeline.draw(record, width=_PICTURE, stretch=_PAPER)
     contents = TableOfContents()
     contents.levelStyles = [_style("contents", fontSize=8.4, leading=12.5)]
     contents.dotsMinLevel = 0
     contents.tableStyle = _look([("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)])
     # The contents cannot be kept together with their title: reportlab finds them at the top level alone.
-    yield CondPageBreak(70 * mm)
-    yield _p("Contents", _H2)
-    yield contents
+    listed = [CondPageBreak(70 * mm), _p("Contents", _H2), contents]
+    shown = [KeepTogether([_Heading("Timeline", "timeline"), _Picture(drawing)])] if drawing is not None else []
+    fits = drawing is not None and drawing.height * _WIDTH / drawing.width <= _left_on_page(record, facts)
+    yield from [*shown, *listed] if fits else [*listed, *shown]
+
+
+def _left_on_page(record: Record, facts: Mapping[str, Any]) -> float:
+    """Return about how much of the first page is left for a picture."""
+    used = 152 if facts["decision"] or record.problems else 104
+    _, summary = _summary(record, facts).wrap(_WIDTH, A4[1])
+    return float(A4[1] - _TOP - _BOTTOM - used - summary - 35)
 
 
 def _boxed(text: str, tone: str) -> Table:
@@ -670,7 +679,8 @@ def _queries(gates: Sequence[GateView]) -> dict[tuple[str, str], list[str]]:
     """Return every gate's query with its window left open, and the windows it was asked with."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for gate in gates:
-        windows = found.setdefault((gate.title, _WINDOW.sub("[window]", gate.query)), {})
+        asked = _SINCE.sub("since the weight took effect", _WINDOW.sub("[window]", gate.query))
+        windows = found.setdefault((gate.title, asked), {})
         windows.update(dict.fromkeys(_WINDOW.findall(gate.query)))
     return {key: list(windows) for key, windows in found.items()}
 

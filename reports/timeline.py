@@ -45,6 +45,8 @@ class _Axis:
     end: datetime
     left: float
     right: float
+    stretch: float
+    """Of the heights of the panels: 1 on a screen, less on paper."""
 
     def x(self, moment: datetime) -> float:
         """Return where a moment is, kept inside of the picture."""
@@ -67,12 +69,12 @@ class _Column:
     """The worst second."""
 
 
-def draw(record: Record, *, width: float = 1000.0) -> Drawing | None:
-    """Return the timeline of a record, or None when it has no time to show."""
+def draw(record: Record, *, width: float = 1000.0, stretch: float = 1.0) -> Drawing | None:
+    """Return the timeline of a record, or None when it has no time to show. stretch: of the panels' heights."""
     if record.started is None or record.finished is None or record.finished <= record.started:
         return None
     drawing = Drawing(name="timeline", title="Timeline", width=width, description=_description(record))
-    axis = _Axis(start=record.started, end=record.finished, left=_LEFT, right=width - _RIGHT)
+    axis = _Axis(start=record.started, end=record.finished, left=_LEFT, right=width - _RIGHT, stretch=stretch)
     columns = _columns(record.seconds)
     y = _legend(drawing, record, 14)
     y = _bands(drawing, record, axis, y)
@@ -227,7 +229,7 @@ def _frame(
 
 
 def _weight(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
-    height = 62.0
+    height = 62.0 * axis.stretch
     points = [(axis.left, y + height)]
     level = y + height
     for weight in record.weights:
@@ -267,7 +269,7 @@ def _decisions(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float
 
 
 def _requests(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
-    height = 86.0
+    height = 86.0 * axis.stretch
     names = sorted({name for column in columns for name in column.by_colour}, key=_rank)
     top = _nice(max(sum(column.by_colour.values()) for column in columns))
     for run in _runs(columns):
@@ -309,7 +311,7 @@ def _errors(drawing: Drawing, record: Record, columns: Sequence[_Column], axis: 
 
 
 def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis: _Axis, y: float) -> float:
-    height = 78.0
+    height = 78.0 * axis.stretch
     probe = _probe_points(record)
     values = [value for column in columns for value in column.p99_ms.values()]
     values += [value for run in probe for _, value in run]
@@ -330,7 +332,7 @@ def _latency(drawing: Drawing, record: Record, columns: Sequence[_Column], axis:
         drawing.path([(axis.x(moment), y + height * (1 - value / top)) for moment, value in stretch], "probe")
     _frame(drawing, axis, y, height, title="p99", marks=[(0, "0"), (0.5, f"{top / 2:g}"), (1, f"{top:g} ms")])
     if limit_ms and not in_scale:
-        drawing.label(axis.left + 4, y + 9, f"limit {limit_ms:g} ms, above this scale", "limit-text")
+        drawing.label(axis.left + 4, y - 3, f"limit {limit_ms:g} ms, above this scale", "limit-text")
     elif limit_ms:
         level = y + height * (1 - limit_ms / top)
         drawing.path([(axis.left, level), (axis.right, level)], "limit")
@@ -385,13 +387,14 @@ def _gates(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
     if not found:
         drawing.label(axis.left + 4, y + 9, "no gate was measured", "soft")
         return y + 14
-    lane = _LANE if len(found) <= _FEW_LANES else _NARROW_LANE
+    lane = _LANE if len(found) <= _FEW_LANES else max(_NARROWEST_LANE, _NARROW_LANE * axis.stretch)
     y += 3
     for block in found:
         y += lane
         mine = [gate for gate in record.gates if gate.name == block.name]
         drawing.path([(axis.left, y + 5), (axis.right, y + 5)], "rule")
-        drawing.label(_TITLES, y + 8.5, _short(block.name, block.title), "soft")
+        inset = _INSET if block.is_comparison else 0.0
+        drawing.label(_TITLES + inset, y + 8.5, _short(block.name, block.title), "soft")
         for start, end, number in _passes(mine, axis):
             hint = f"{block.title}: {wording.many(number, 'pass', 'passes')}"
             drawing.box(start, y + 1, end - start, 8, look="good", hint=hint)
@@ -435,15 +438,17 @@ _SHORT = {
     "route_unchanged": "route unchanged",
     "green_ready": "green is ready",
     "error_ratio": "error ratio",
-    "error_ratio_vs_blue": "  beside blue",
+    "error_ratio_vs_blue": "beside blue",
     "latency_p99": "latency p99",
-    "latency_p99_vs_blue": "  beside blue",
+    "latency_p99_vs_blue": "beside blue",
     "evidence_operations": "evidence operations",
-    "evidence_operations_vs_blue": "  beside blue",
+    "evidence_operations_vs_blue": "beside blue",
     "attestation_success": "attestation success",
-    "attestation_success_vs_blue": "  beside blue",
+    "attestation_success_vs_blue": "beside blue",
 }
-_LANE, _NARROW_LANE, _FEW_LANES = 14.0, 12.0, 10
+_INSET = 8.0
+"""Of the lane of a comparison, below the lane of what it compares."""
+_LANE, _NARROW_LANE, _NARROWEST_LANE, _FEW_LANES = 14.0, 12.0, 9.5, 10
 
 
 def _time_axis(drawing: Drawing, axis: _Axis, y: float) -> float:

@@ -93,10 +93,9 @@ def measure(value: float | None, unit: str) -> str:
             return f"{value * 1000:.0f}{NARROW}ms"
         case "1/s":
             return f"{value:.1f}{NARROW}/s"
-        case "":
-            return f"{value:g}"
         case _:
-            return f"{value:g} {unit}"
+            number = count(value) if value.is_integer() else f"{value:.3g}"
+            return f"{number} {unit}".rstrip()
 
 
 def span(record: Record) -> str:
