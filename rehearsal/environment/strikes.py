@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-import tomllib
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,7 @@ import yaml
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_type
 
-from rehearsal.environment import faults, layout, objects, tampering
+from rehearsal.environment import faults, layout, meddling, objects, tampering
 from rehearsal.environment.api import ApiClient
 from rehearsal.environment.sitedata import DATABASE, EVIDENCE_BUCKET, LOG_DATABASE, Secrets
 from rehearsal.node.catalogue import REPOSITORY
@@ -55,12 +54,9 @@ _INGRESS_AWAY_S = 3.0
 _OTHERS_PER_S = 40.0
 _ELSEWHERE = "/api/v1/log/checkpoint"
 """A route that the load does not use, and other users do."""
-_EDITED_WEIGHT = "60"
 _SLOWER_MS = 600.0
 _GREEN = f"/api/v1/namespaces/{layout.GREEN_NAMESPACE}/services/stellaops-green"
 _GREEN_WEB = f"/apis/apps/v1/namespaces/{layout.GREEN_NAMESPACE}/deployments/stellaops-green-web"
-_INGRESSES = f"/apis/networking.k8s.io/v1/namespaces/{layout.BLUE_NAMESPACE}/ingresses"
-_ANNOTATION = "nginx.ingress.kubernetes.io/"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +67,8 @@ class Injector:
     known: Secrets
     held: list[psycopg.Connection[Any]] = field(default_factory=list)
     """Sessions that keep a lock for as long as this process lives."""
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """What it has started in the place of something killed; it outlives this process."""
     journal: Path | None = None
     """Of the run that is followed, once it has one."""
 
@@ -107,9 +105,9 @@ class Injector:
             "load-dead": lambda _: self._signal(_load(), signal.SIGKILL),
             "load-stalls": lambda _: self._signal(_load(), signal.SIGSTOP),
             "server-freezes": self._freeze,
-            "canary-edited": lambda _: self._edit_route(),
-            "route-shadowed": lambda _: self._shadow_route(),
-            "sticky-sessions": lambda _: self._stick_sessions(),
+            "canary-edited": lambda _: meddling.edit_route(self.place),
+            "route-shadowed": lambda _: meddling.shadow_route(self.place),
+            "sticky-sessions": lambda _: meddling.stick_sessions(self.place),
             "green-empty": lambda _: self._patch(_GREEN_WEB, {"op": "replace", "path": "/spec/replicas", "value": 0}),
             "ingress-down": lambda _: self._restart("ingress", _INGRESS_AWAY_S),
             "writes-lost": lambda fault: self._switch("writes-lost", percent=fault.value),
@@ -279,6 +277,7 @@ class Injector:
                     stderr=log,
                     start_new_session=True,
                 )
+            self.started.append(again)
             self.say(f"{part} starts again as process {again.pid}")
 
         self._later(start, after_s)
@@ -314,48 +313,6 @@ class Injector:
     def _patch(self, path: str, *operations: dict[str, Any]) -> None:
         with ApiClient(self.place) as api:
             api.patch(path, list(operations))
-
-    def _routing(self) -> Mapping[str, Any]:
-        document = tomllib.loads(self.place.target.read_text(encoding="utf-8"))
-        return dict(document["routing"])
-
-    def _annotate(self, ingress: str, **annotations: str) -> None:
-        """Add annotations of the Ingress controller to an Ingress; what was there stays."""
-        path = f"{_INGRESSES}/{ingress}"
-        with ApiClient(self.place) as api:
-            kept = api.get(path)["metadata"].get("annotations") or {}
-            wanted = kept | {_ANNOTATION + name.replace("_", "-"): value for name, value in annotations.items()}
-            api.patch(path, [{"op": "add", "path": "/metadata/annotations", "value": wanted}])
-
-    def _edit_route(self) -> None:
-        """Change the canary's weight; where there is none, point the public route back at blue."""
-        routing = self._routing()
-        with ApiClient(self.place) as api:
-            there = {found["metadata"]["name"] for found in api.get(_INGRESSES)["items"]}
-        if routing["canary"] in there:
-            self._annotate(routing["canary"], canary_weight=_EDITED_WEIGHT)
-            return
-        backend = {"service": {"name": "stellaops-blue", "port": {"number": 80}}}
-        operation = {"op": "replace", "path": "/spec/rules/0/http/paths/0/backend", "value": backend}
-        self._patch(f"{_INGRESSES}/{routing['primary']}", operation)
-
-    def _shadow_route(self) -> None:
-        """Make an Ingress of somebody else for the same host, with a more specific path, that names blue."""
-        backend = {"service": {"name": "stellaops-blue", "port": {"number": 80}}}
-        path = {"path": "/api/v1/catalogue", "pathType": "Prefix", "backend": backend}
-        manifest = {
-            "metadata": {"name": "reporting"},
-            "spec": {
-                "ingressClassName": "nginx",
-                "rules": [{"host": layout.PUBLIC_HOST, "http": {"paths": [path]}}],
-            },
-        }
-        with ApiClient(self.place) as api:
-            api.create(_INGRESSES, manifest)
-
-    def _stick_sessions(self) -> None:
-        """Let the public route keep a client at the colour that it met first."""
-        self._annotate(self._routing()["primary"], affinity="cookie", affinity_mode="persistent")
 
 
 def _load() -> Iterator[int]:
