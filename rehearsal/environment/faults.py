@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 FILE = layout.PROJECT / "contract" / "faults.toml"
 START = "start"
 CLAUSE_STARTED = "clause_started"
-INSTANT = "instant"
+GRADUAL, INSTANT = "gradual", "instant"
 ALTERED = "evidence-altered"
 OWN = "{own}"
 """In a finding: the guarantee of the altered item's own kind."""
 PASS, NOT_RUN = "PASS", "NOT_RUN"
 _AFTER_TRAFFIC = {"3", "4"}
+_LISTS = ("cause", "remedy", "gates", "also", "strategies")
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 MUST_LEAD_TO = "must lead to"
 """In the injector's log, between a fault's name and each finding that it must lead to."""
@@ -128,6 +129,8 @@ class Fault:
     """Gates that it is there for: the first must not pass in a run with it, the others watch the same."""
     also: tuple[str, ...] = ()
     """Gates that may fire with those, because the fault physically reaches what they watch."""
+    strategies: tuple[str, ...] = (GRADUAL, INSTANT)
+    """With which it can be caught: at 100 percent there is no blue to compare with."""
     policy: Mapping[str, object] = field(default_factory=dict)
     """What the run's policy says otherwise than the site's own, by dotted name, so that one gate can be seen alone."""
     parameter: Parameter | None = None
@@ -184,11 +187,13 @@ def alterations() -> Mapping[str, Alteration]:
 
 
 @cache
-def load(strategy: str = "gradual") -> tuple[Fault, ...]:
-    """Every fault in the order of the file, as it is with `strategy`; the kinds of altered evidence at their place."""
+def load(strategy: str = GRADUAL) -> tuple[Fault, ...]:
+    """Every fault of a strategy in the order of the file; the kinds of altered evidence stand at its place."""
     found: list[Fault] = []
     for entry in _document()["fault"]:
         fault = _fault(entry, strategy)
+        if strategy not in fault.strategies:
+            continue
         if fault.name != ALTERED:
             found.append(fault)
             continue
@@ -204,7 +209,7 @@ def _fault(entry: Mapping[str, Any], strategy: str) -> Fault:
     if "parameter" in merged:
         parameter = Parameter(**merged["parameter"])
         merged |= {"parameter": parameter, "value": parameter.default}
-    lists = {key: tuple(merged[key]) for key in ("cause", "remedy", "gates", "also") if key in merged}
+    lists = {key: tuple(merged[key]) for key in _LISTS if key in merged}
     return Fault(**{"rollback": PASS if merged["phase"] in _AFTER_TRAFFIC else NOT_RUN, **merged, **lists})
 
 
@@ -263,6 +268,12 @@ def _with_number(name: str, known: Mapping[str, Fault]) -> Fault:
             exit_code=2,
         )
     fault = known.get(base)
+    if fault is None and any(base == each["name"] for each in _document()["fault"]):
+        raise EnvironmentFault(
+            f"the fault {base} is not for this strategy: at 100 percent there is no blue to compare with",
+            do=f"--fault {name} --strategy {GRADUAL}",
+            exit_code=2,
+        )
     if fault is None:
         plain = [each.usage for each in known.values() if not each.name.startswith(f"{ALTERED}:")]
         raise EnvironmentFault(

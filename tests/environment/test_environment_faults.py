@@ -28,6 +28,8 @@ FIRST_FAULTS = {
     *("selector-wrong", "green-errors", "green-slow", "queue-stuck", "evidence-altered"),
     *("stella-hangs", "stella-lies", "prometheus-down"),
 }
+COMPARED = {"green-errors-few", "green-slow-p99-only", "attestations-fail-some", "evidence-stalls-partly"}
+ABSENT: dict[str, set[str]] = {"gradual": set(), "instant": COMPARED}
 FOR_GATES = {
     *("green-errors-elsewhere", "green-errors-few", "green-slow-p99-only", "attestations-fail", "writes-lost"),
     *("attestations-fail-some", "evidence-stalls", "evidence-stalls-partly", "metric-missing", "metric-nan"),
@@ -44,6 +46,10 @@ KINDS = {f"evidence-altered:{kind}" for kind in faults.alterations()}
 GRADUAL_ONLY = {"3.1a", "3.1b", "3.1c", "3.1d"}
 
 
+ALONE: dict[str, set[str]] = {"gradual": set(), "instant": {name for name in GATES if name.endswith("_vs_blue")}}
+"""Gates that an instant cutover has not: at 100 percent there is no blue to compare with."""
+
+
 def _clauses() -> list[str]:
     document = tomllib.loads((layout.PROJECT / "contract" / "clauses.toml").read_text())
     (entries,) = [value for value in document.values() if isinstance(value, list)]
@@ -53,7 +59,7 @@ def _clauses() -> list[str]:
 @pytest.mark.parametrize("strategy", ["gradual", "instant"])
 def test_every_fault_says_how_a_run_ends_and_never_well(strategy: str) -> None:
     every = faults.load(strategy)
-    assert {fault.name for fault in every} == FIRST_FAULTS | FOR_GATES | KINDS
+    assert {fault.name for fault in every} == (FIRST_FAULTS | FOR_GATES | KINDS) - ABSENT[strategy]
     known = _clauses()
     for fault in every:
         assert fault.exit_code in {1, 3, 4, 5}, fault.name
@@ -73,7 +79,7 @@ def test_every_gate_has_a_fault_that_it_must_catch_and_every_fault_of_the_cutove
     strategy: str,
 ) -> None:
     every = faults.load(strategy)
-    assert {fault.gates[0] for fault in every if fault.gates} == GATES
+    assert {fault.gates[0] for fault in every if fault.gates} == GATES - ALONE[strategy]
     for fault in every:
         assert bool(fault.gates) == (fault.phase == "3"), fault.name
         assert {*fault.gates, *fault.also} <= GATES, fault.name
@@ -127,6 +133,13 @@ def test_a_number_for_a_fault_that_takes_none_is_refused() -> None:
     with pytest.raises(EnvironmentFault, match="takes no number") as caught:
         faults.named(["crash-loop:3"])
     assert caught.value.exit_code == 2
+
+
+def test_a_fault_that_only_a_comparison_with_blue_shows_is_refused_for_an_instant_cutover() -> None:
+    with pytest.raises(EnvironmentFault, match="not for this strategy") as caught:
+        faults.named(["green-errors-few:5"], "instant")
+    assert caught.value.exit_code == 2
+    assert "--strategy gradual" in caught.value.do
 
 
 def test_an_unknown_fault_is_wrong_input_and_told_with_the_list() -> None:
