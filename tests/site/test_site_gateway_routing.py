@@ -255,6 +255,34 @@ def test_what_does_not_stay_is_found(
     assert caught.value.code in {"weight-not-kept", "route-not-kept"}
 
 
+SECOND = {
+    "matches": [{"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"name": "x", "value": "y"}]}],
+    "backendRefs": [backend("stellaops-green", namespace="green")],
+}
+
+
+@pytest.mark.parametrize("moves", ["50", "promote"])
+def test_a_restore_overrules_rules_that_somebody_added(
+    routing: GatewayRouting, cluster: MemoryCluster, moves: str
+) -> None:
+    perform(routing, moves)
+    route = cluster.get(*PLACE)
+    assert route is not None
+    theirs = {"backendRefs": [backend("third")]}
+    cluster.put({**route, "spec": {**route["spec"], "rules": [SECOND, theirs, *route["spec"]["rules"]]}})
+    assert routing.is_split()
+    with pytest.raises(ClauseFailed):
+        routing.restore()  # a Service of somebody else is still named, and that is said
+    found = cluster.get(*PLACE)
+    assert found is not None
+    names = [[entry["name"] for entry in rule["backendRefs"]] for rule in found["spec"]["rules"]]
+    assert names == [["stellaops-blue"], ["third"], ["stellaops-blue"]]
+    found["spec"]["rules"].pop(1)
+    cluster.put(found)
+    routing.restore()
+    assert not routing.is_split()
+
+
 @pytest.mark.parametrize("percent", [-1, 101])
 def test_no_such_weight(routing: GatewayRouting, percent: int) -> None:
     with pytest.raises(WrongInput):

@@ -283,6 +283,21 @@ def test_a_weight_that_does_not_stay_is_found(
     assert caught.value.code == "weight-not-kept"
 
 
+@pytest.mark.parametrize("moves", ["50", "promote"])
+def test_a_restore_overrules_paths_that_somebody_added(
+    routing: NginxRouting, cluster: MemoryCluster, moves: str
+) -> None:
+    perform(routing, moves)
+    route = cluster.get("Ingress", "prod", "main")
+    assert route is not None
+    added = ingress(path="/api", backend="to-green")["spec"]["rules"][0]["http"]["paths"]
+    route["spec"]["rules"][0]["http"]["paths"] += added
+    cluster.put(route)
+    routing.restore()
+    assert routing.primary_backend() == "stellaops-blue"
+    assert not routing.is_split()
+
+
 @pytest.mark.parametrize("text", ["", "ten", "101", "-1", "1.5", "²"])
 def test_an_unreadable_weight_is_not_a_number(routing: NginxRouting, cluster: MemoryCluster, text: str) -> None:
     cluster.put(ingress("canary", backend="to-green", annotations={CANARY: "true", WEIGHT: text}))

@@ -65,16 +65,20 @@ class GatewayRouting(SiteRouting):
     def _place(self) -> tuple[str, str, str]:
         return _ROUTE, self._settings.namespace, self._settings.route
 
-    def _route(self) -> _Route:
-        """Read the public route, and find the one rule that sends the public host's requests."""
-        settings = self._settings
+    def _read(self) -> Manifest:
         manifest = self._cluster.get(*self._place)
         if manifest is None:
             raise ClauseFailed(
-                f"the public route HTTPRoute {settings.route} does not exist in namespace {settings.namespace}",
+                f"the public route {self._settings.public_route} does not exist"
+                f" in namespace {self._settings.namespace}",
                 code="route-absent",
                 do="correct [routing] route and namespace of the target, or create the HTTPRoute",
             )
+        return manifest
+
+    def _route(self) -> _Route:
+        """Read the public route, and find the one rule that sends the public host's requests."""
+        settings, manifest = self._settings, self._read()
         index = only_rule(manifest)
         if index is None or covers(manifest, settings.host) is None:
             raise ClauseFailed(
@@ -84,13 +88,18 @@ class GatewayRouting(SiteRouting):
             )
         return _Route(
             manifest=manifest,
-            pointer=pointer("spec", "rules", index, "backendRefs"),
+            pointer=_backends_of_rule(index),
             backends=tuple(backends_of(manifest["spec"]["rules"][index])),
         )
 
     def primary_backend(self) -> str:
         """Return the Services that the route names, whatever their weights, joined by "and"."""
-        return " and ".join(self._name(backend) for backend in self._route().backends)
+        return " and ".join(self._named())
+
+    def _named(self) -> list[str]:
+        """Return every Service that a rule of the route names, each once."""
+        rules = self._read()["spec"].get("rules") or []
+        return list(dict.fromkeys(self._name(backend) for rule in rules for backend in backends_of(rule)))
 
     def _name(self, backend: dict[str, Any]) -> str:
         namespace = backend.get("namespace") or self._settings.namespace
@@ -116,10 +125,10 @@ class GatewayRouting(SiteRouting):
 
     def split_by(self) -> str:
         """Name the route and its Services, where it names more than one."""
-        if len(self._route().backends) == 1:
+        settings, named = self._settings, self._named()
+        if len(named) == 1:
             return ""
-        settings = self._settings
-        return f"HTTPRoute {settings.route} in namespace {settings.namespace} names {self.primary_backend()}"
+        return f"HTTPRoute {settings.route} in namespace {settings.namespace} names {' and '.join(named) or 'nobody'}"
 
     def _is(self, backend: dict[str, Any], environment: Environment) -> bool:
         return leads_to(backend, environment, self._settings.namespace)
@@ -243,15 +252,29 @@ class GatewayRouting(SiteRouting):
         self._keep(100, green)
 
     def restore(self) -> None:
-        """Send every request to blue: the route names blue alone (R.1, F.4).
+        """Send every request to blue: every rule of the route that names a colour names blue alone (R.1, F.4).
 
-        Idempotent. Somebody else's change in between is read again and overruled: blue serves is the safe state.
+        Idempotent. Somebody else's change, also one that gave the route more rules, is read again and overruled: blue
+        serves is the safe state.
         """
         blue = self._roles.blue
         self._permit(blue)
-        self._insist(lambda: self._name_only((blue, 100)))
+        self._insist(self._leave_green)
         self._require_named(blue)
         self._keep(0, self._roles.green)
+
+    def _leave_green(self) -> None:
+        written = self._read()
+        rules = [backends_of(rule) for rule in written["spec"].get("rules") or []]
+        operations = [
+            {"op": "replace", "path": _backends_of_rule(index), "value": wanted}
+            for index, backends in enumerate(rules)
+            if any(self._colour(backend) for backend in backends)
+            and (wanted := [self._backend(backends, self._roles.blue, 100)]) != backends
+        ]
+        if operations:
+            written = self._write(_ROUTE, written, lambda read: guarded(read, *operations))
+        self._last_set.set(self._place, written)
 
     def _introduce(self, environment: Environment) -> None:
         """Name a colour with weight 0 and wait until the controller has resolved it; nothing when it is named already.
@@ -284,19 +307,19 @@ class GatewayRouting(SiteRouting):
     def _name_only(self, *weights: tuple[Environment, int]) -> None:
         """Let the route name exactly these colours with these weights."""
         route = self._route()
-        wanted = [self._backend(route, colour, weight) for colour, weight in weights]
+        wanted = [self._backend(route.backends, colour, weight) for colour, weight in weights]
         written = route.manifest
         if [*route.backends] != wanted:
             operation = {"op": "replace", "path": route.pointer, "value": wanted}
             written = self._write(_ROUTE, route.manifest, lambda read: guarded(read, operation))
         self._last_set.set(self._place, written)
 
-    def _backend(self, route: _Route, colour: Environment, weight: int) -> dict[str, Any]:
-        """Return a colour's backendRef: the one that the route has, or one with the port of those that it has."""
-        for backend in route.backends:
+    def _backend(self, backends: Sequence[dict[str, Any]], colour: Environment, weight: int) -> dict[str, Any]:
+        """Return a colour's backendRef: the one that a rule has, or one with the port of those that it has."""
+        for backend in backends:
             if self._is(backend, colour):
                 return {**backend, "weight": weight}
-        port = next((backend["port"] for backend in route.backends if "port" in backend), SERVICE_PORT)
+        port = next((backend["port"] for backend in backends if "port" in backend), SERVICE_PORT)
         other = {} if colour.namespace == self._settings.namespace else {"namespace": colour.namespace}
         return {"group": "", "kind": "Service", "name": colour.service, **other, "port": port, "weight": weight}
 
@@ -321,6 +344,11 @@ class GatewayRouting(SiteRouting):
             do="see whether the Gateway's controller runs, and what it says in the route's status",
             code="route-not-taken",
         )
+
+
+def _backends_of_rule(index: int) -> str:
+    """Return the JSON Pointer of a rule's backendRefs."""
+    return pointer("spec", "rules", index, "backendRefs")
 
 
 def _grant_name(settings: GatewayRoutes, environment: Environment) -> str:

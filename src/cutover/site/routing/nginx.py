@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused
 from cutover.site.cluster import guarded, pointer
 from cutover.site.routing.interface import MANAGED_BY, SERVICE_PORT, SiteRouting, is_ours
-from cutover.site.routing.nginx_lint import CANARY, WEIGHT, Topology, backend_of, check
+from cutover.site.routing.nginx_lint import CANARY, WEIGHT, Topology, backend_of, backends_of, check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,8 +49,9 @@ class NginxRouting(SiteRouting):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def primary_backend(self) -> str:
-        """Return the name of the Service that the public route names."""
-        return self._route().backend
+        """Return the name of the Service that the public route names for the host, several joined by "and"."""
+        named = [service for _, _, service in backends_of(self._read(), self._settings.host)]
+        return " and ".join(dict.fromkeys(named))
 
     def split_by(self) -> str:
         """Name the canary, where there is one."""
@@ -68,8 +69,7 @@ class NginxRouting(SiteRouting):
     def _canary(self) -> Manifest | None:
         return self._cluster.get(*self._canary_place)
 
-    def _route(self) -> _Route:
-        """Read the public route and find the path that sends the public host's requests."""
+    def _read(self) -> Manifest:
         settings = self._settings
         manifest = self._cluster.get(*self._primary)
         if manifest is None:
@@ -78,6 +78,11 @@ class NginxRouting(SiteRouting):
                 code="primary-absent",
                 do="correct [routing] primary and namespace of the target, or create the Ingress",
             )
+        return manifest
+
+    def _route(self) -> _Route:
+        """Read the public route and find the path that sends the public host's requests."""
+        settings, manifest = self._settings, self._read()
         found = backend_of(manifest, settings.host)
         if found is None:
             raise ClauseFailed(
@@ -86,8 +91,7 @@ class NginxRouting(SiteRouting):
                 do="correct [routing] host of the target, or give the Ingress a rule for it with one path",
             )
         rule, path, backend = found
-        place = pointer("spec", "rules", rule, "http", "paths", path, "backend", "service", "name")
-        return _Route(manifest=manifest, pointer=place, backend=backend)
+        return _Route(manifest=manifest, pointer=_service_of_path(rule, path), backend=backend)
 
     # -- checking --------------------------------------------------------------------------------------------------
 
@@ -208,7 +212,7 @@ class NginxRouting(SiteRouting):
         Idempotent. Somebody else's change in between is read again and overruled: blue serves is the safe state.
         """
         self._insist(self._silence_canary)
-        self._insist(lambda: self._point_route_at(self.service_beside_route(self._roles.blue)))
+        self._insist(self._leave_green)
         self._remove_canary()
         self._keep(0, self._roles.green)
 
@@ -216,6 +220,21 @@ class NginxRouting(SiteRouting):
         canary = self._canary()
         if canary is not None and (canary["metadata"].get("annotations") or {}).get(WEIGHT) != "0":
             self._write(_INGRESS, canary, lambda read: weight_patch(read, 0))
+
+    def _leave_green(self) -> None:
+        """Let every path of the host that names green name blue; of a host's one path, whatever it names."""
+        blue, green = (self.service_beside_route(each) for each in (self._roles.blue, self._roles.green))
+        written = self._read()
+        backends = backends_of(written, self._settings.host)
+        operations = [
+            {"op": "replace", "path": _service_of_path(rule, path), "value": blue}
+            for rule, path, service in backends
+            if service == green or (len(backends) == 1 and service != blue)
+        ]
+        if operations:
+            written = self._write(_INGRESS, written, lambda read: guarded(read, *operations))
+        self._require_named(blue)
+        self._last_set.set(self._primary, written)
 
     def _remove_canary(self) -> None:
         self._cluster.delete(*self._canary_place)
@@ -231,15 +250,23 @@ class NginxRouting(SiteRouting):
         if route.backend != service:
             operation = {"op": "replace", "path": route.pointer, "value": service}
             written = self._write(_INGRESS, route.manifest, lambda read: guarded(read, operation))
-            found = self._route().backend
-            if found != service:
-                raise ClauseFailed(
-                    f"the public route does not stay at Service {service}",
-                    code="route-not-kept",
-                    seen=f"read back {found}",
-                    do="look for a reconciler (Argo CD, Flux) that reverts the Ingress, and pause it",
-                )
+        self._require_named(service)
         self._last_set.set(self._primary, written)
+
+    def _require_named(self, service: str) -> None:
+        found = self.primary_backend()
+        if found != service:
+            raise ClauseFailed(
+                f"the public route does not stay at Service {service}",
+                code="route-not-kept",
+                seen=f"read back {found}",
+                do="look for a reconciler (Argo CD, Flux) that reverts the Ingress, and pause it",
+            )
+
+
+def _service_of_path(rule: int, path: int) -> str:
+    """Return the JSON Pointer of the Service's name that a path of an Ingress names."""
+    return pointer("spec", "rules", rule, "http", "paths", path, "backend", "service", "name")
 
 
 def bridge_manifest(name: str, environment: Environment) -> dict[str, Any]:

@@ -47,20 +47,25 @@ def check(topology: Topology) -> tuple[RouteFinding, ...]:
     return tuple(finding for rule in _RULES for finding in rule(topology))
 
 
-def backend_of(ingress: Mapping[str, Any], host: str) -> tuple[int, int, str] | None:
-    """Return rule index, path index and Service of the one path that serves a host; None when it is not one.
+def backends_of(ingress: Mapping[str, Any], host: str) -> list[tuple[int, int, str]]:
+    """Return rule index, path index and Service of every path that serves a host.
 
     A rule without a host serves every host, where no other rule names it.
     """
     rules = ingress.get("spec", {}).get("rules") or []
     named = [index for index, rule in enumerate(rules) if rule.get("host") == host]
     candidates = named or [index for index, rule in enumerate(rules) if not rule.get("host")]
-    found = [
+    return [
         (rule, path, str(entry["backend"]["service"]["name"]))
         for rule in candidates
         for path, entry in enumerate((rules[rule].get("http") or {}).get("paths") or [])
         if (entry.get("backend") or {}).get("service")
     ]
+
+
+def backend_of(ingress: Mapping[str, Any], host: str) -> tuple[int, int, str] | None:
+    """Return rule index, path index and Service of the one path that serves a host; None when it is not one."""
+    found = backends_of(ingress, host)
     return found[0] if len(found) == 1 else None
 
 
