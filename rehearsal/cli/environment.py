@@ -76,7 +76,8 @@ def down(name: str) -> None:
 def status(name: str, *, as_json: bool) -> None:
     """Show the parts, their addresses, and how to enter. Exit code 0 when it is up, 3 otherwise."""
     place = layout.Place.named(name)
-    document = {**lifecycle.plan_of(place).get("history", {}), **lifecycle.status_of(place)}
+    plan = lifecycle.plan_of(place)
+    document = {**plan.get("history", {}), "routing": plan.get("routing"), **lifecycle.status_of(place)}
     if as_json:
         say(json.dumps({"name": name, "folder": str(place.root), "target": str(place.target), **document}, indent=2))
     else:
@@ -94,6 +95,7 @@ def _show(name: str, place: layout.Place, document: dict[str, Any]) -> None:
         say(f"  {part:<20} {entry['state']:<9} {after:<14} {entry['address']:<18} {entry['detail']}".rstrip())
     suffix = "" if name == "default" else f" --name {name}"
     say(f"  items   {document.get('items', 'unknown')}")
+    say(f"  routing {document['routing'] or 'unknown'}")
     say(f"  folder  {place.root}")
     say(f"  target  {place.target}")
     say(

@@ -80,6 +80,41 @@ def test_an_environment_that_is_up_keeps_its_history(place: layout.Place, monkey
     assert caught.value.exit_code == 2
 
 
+def test_an_environment_that_is_up_keeps_its_routing(place: layout.Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rehearsal.environment import assembly, target  # noqa: PLC0415 - bring much along
+
+    place.plan.write_text(json.dumps({"routing": "gateway", "requests": 0, "strategy": "gradual"}))
+    monkeypatch.setattr(assembly, "status_of", lambda _place: {"state": "up"})
+    for same in (None, target.Shape(routing="gateway")):
+        assert assembly.up(place, [].append, shape=same) == 0.0
+    with pytest.raises(EnvironmentFault, match="trial is up already, with routing gateway") as caught:
+        assembly.up(place, [].append, shape=target.Shape(routing="nginx"))
+    assert caught.value.exit_code == 2
+    assert json.loads(_run(env, "status", "--name", "trial", "--json").output)["routing"] == "gateway"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), ("routed by an Ingress and its canary",)),
+        (("--routing", "gateway"), ("routed by an HTTPRoute of the Gateway API",)),
+        (("--requests", "100000"), ("1000 requests/s and bakes of 17 s, for at least 100,000 requests",)),
+        (
+            ("--requests", "100000", "--strategy", "instant"),
+            ("1000 requests/s and bakes of 81 s", "--strategy instant"),
+        ),
+    ],
+)
+def test_a_dry_run_says_how_the_site_is_routed_and_loaded(options: tuple[str, ...], said: tuple[str, ...]) -> None:
+    output = _run(rehearse, "--dry-run", *options).output
+    assert all(words in output for words in said), output
+
+
+@pytest.mark.parametrize("options", [("--routing", "pigeon"), ("--requests", "0"), ("--requests", "many")])
+def test_no_such_routing_and_no_such_number(options: tuple[str, ...]) -> None:
+    assert _run(rehearse, "--dry-run", *options).exit_code == 2
+
+
 def test_a_dry_run_says_of_which_size_the_site_would_be() -> None:
     assert (
         "of 100000 items of 4096 bytes"
