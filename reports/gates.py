@@ -151,7 +151,8 @@ def _numbers(view: GateView) -> str:
     """Return what was measured beside its limit, or why nothing was."""
     if view.value is None:
         return view.reason or "no data"
-    parts = [f"green {wording.measure(view.value, view.unit)}"]
+    of_green = view.blue is not None or view.source in {"", "prometheus"}
+    parts = [f"{'green' if of_green else 'measured'} {wording.measure(view.value, view.unit)}"]
     if view.blue is not None:
         parts.append(f"blue {wording.measure(view.blue, view.unit)}")
     if view.limit is not None:

@@ -55,10 +55,17 @@ def test_the_first_page_says_which_gate_went_back_and_how_long_that_took(tmp_pat
     [
         ("NO_DATA", {"value": None, "reason": "no data"}, "could not be measured: no data."),
         ("ERROR", {"value": "nan", "reason": "not a number"}, "could not be measured: not a number."),
+        (
+            "FAIL",
+            {"source": "load", "value": 5.0, "limit": 0.0, "unit": "requests", "samples": 4538},
+            "did not hold: measured 5 requests, limit 0 requests, over 4\u00a0538 samples.",
+        ),
         ("INCONCLUSIVE", {"samples": 2}, "could not be decided: green 0.20\u202f%, limit 1.00\u202f%, over 2 samples."),
     ],
 )
-def test_a_gate_without_a_number_says_so(tmp_path: Path, result: str, facts: dict[str, object], said: str) -> None:
+def test_the_decision_says_what_was_measured_or_why_nothing_was(
+    tmp_path: Path, result: str, facts: dict[str, object], said: str
+) -> None:
     sample = cutover(tmp_path)
     sample.verdict("error_ratio", result=result, **facts)
     sample.decide(gate="error_ratio", result=result, bad_for_s=0.2)
