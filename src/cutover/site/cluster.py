@@ -251,9 +251,9 @@ class Cluster:
         return self._json("GET", self._path(kind, namespace, name), missing_is_none=True)
 
     def list(self, kind: str, namespace: str, *, selector: Mapping[str, str] | None = None) -> tuple[Manifest, ...]:
-        """Return the objects of a kind, sorted by name; empty where namespace or kind does not exist."""
+        """Return the objects of a kind, sorted by name; empty in a namespace that does not exist."""
         query = {"labelSelector": ",".join(f"{key}={value}" for key, value in selector.items())} if selector else {}
-        answer = self._json("GET", self._path(kind, namespace), query=query, missing_is_none=True) or {}
+        answer = self._json("GET", self._path(kind, namespace), query=query) or {}
         group = _KINDS[kind][0].removeprefix("/apis/").removeprefix("/api/")
         items = [{"apiVersion": group, "kind": kind, **item} for item in answer.get("items") or []]
         return tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
@@ -381,7 +381,12 @@ class Cluster:
         )
 
     def of_every_namespace(self, kind: str) -> tuple[Manifest, ...]:
-        """Return every object of a kind in the allowed namespaces, sorted by namespace and name."""
+        """Return every object of a kind in the allowed namespaces, sorted by namespace and name.
+
+        Empty where the cluster does not know the kind; whoever may not read it is told so only where it does.
+        """
+        if self._json("GET", _KINDS[kind][0], missing_is_none=True) is None:
+            return ()
         existing = self.namespaces()
         return tuple(item for namespace in sorted(self._allowed & existing) for item in self.list(kind, namespace))
 
