@@ -20,7 +20,20 @@ from cutover.site.routing import routing_of
 sys.path.insert(0, str(Path(__file__).parents[1] / "site"))
 
 from memory_cluster import MemoryCluster
-from route_objects import BLUE, GATEWAY, GREEN, NGINX, backend, gateway, grant, http_route, ingress, service, services
+from route_objects import (
+    BLUE,
+    GATEWAY,
+    GREEN,
+    NGINX,
+    backend,
+    canary,
+    gateway,
+    grant,
+    http_route,
+    ingress,
+    service,
+    services,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +42,10 @@ if TYPE_CHECKING:
     from cutover.site import Site
 
 BRIDGE = service("to-green", "prod", externalName="stellaops-green.green.svc.cluster.local")
+
+OURS_ELSEWHERE = service("to-green", "prod", externalName="x.y") | {
+    "metadata": {"name": "to-green", "namespace": "prod", "labels": {"app.kubernetes.io/managed-by": "cutover"}}
+}
 
 
 class MemorySite:
@@ -136,6 +153,8 @@ LOOKS: list[tuple[str, list[Any], bool, str, bool, list[str]]] = [
     ("nginx", [ingress()], False, "Service to-green", False, ["bridge-absent"]),
     ("nginx", [ingress()], True, "Service to-green", True, []),
     ("nginx", [ingress(), service("to-green", "prod")], True, "", False, ["bridge-elsewhere"]),
+    ("nginx", [ingress(), OURS_ELSEWHERE], True, "Service to-green", True, []),
+    ("nginx", [ingress(), OURS_ELSEWHERE, canary()], True, "", False, ["bridge-elsewhere"]),
     ("gateway", [http_route()], False, "ReferenceGrant", False, ["grant-absent"]),
     ("gateway", [http_route()], True, "ReferenceGrant", True, []),
     ("gateway", [http_route(), grant("main-to-stellaops-green", to="o")], True, "", False, ["grant-absent"]),

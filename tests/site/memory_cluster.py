@@ -41,6 +41,9 @@ class MemoryCluster:
     def service(self, namespace: str, name: str) -> Manifest | None:
         return copy.deepcopy(self.objects.get(("Service", namespace, name)))
 
+    def namespaces(self) -> frozenset[str]:
+        return frozenset(namespace for _, namespace, _ in self.objects)
+
     def of_every_namespace(self, kind: str) -> tuple[Manifest, ...]:
         return tuple(copy.deepcopy(item) for (found, _, _), item in self.objects.items() if found == kind)
 

@@ -357,6 +357,12 @@ def test_a_grant_is_made_only_where_none_permits(
     assert routing.lint() == ()
 
 
+def test_a_grant_has_to_have_a_namespace(routing: GatewayRouting, cluster: MemoryCluster) -> None:
+    cluster.delete("Service", "green", "stellaops-green")
+    assert routing.to_prepare() == ""
+    assert [finding.code for finding in routing.lint()] == ["service-absent", "grant-absent"]
+
+
 def test_roles_swapped(cluster: MemoryCluster, journal: Journal) -> None:
     cluster.put(http_route(backends=[backend("stellaops-green", namespace="green")]))
     cluster.put(grant())

@@ -156,9 +156,9 @@ class GatewayRouting(SiteRouting):
     # -- changing --------------------------------------------------------------------------------------------------
 
     def to_prepare(self) -> str:
-        """Name the ReferenceGrant, where one is needed and none permits what it would."""
+        """Name the ReferenceGrant, where one is needed, none permits what it would, and it has a namespace to be in."""
         green, settings = self._roles.green, self._settings
-        if green.namespace == settings.namespace:
+        if green.namespace == settings.namespace or green.namespace not in self._cluster.namespaces():
             return ""
         permitted, ours = self._permission(green)
         if permitted is not None or (ours is not None and not is_ours(ours)):

@@ -114,13 +114,15 @@ class NginxRouting(SiteRouting):
     # -- changing --------------------------------------------------------------------------------------------------
 
     def to_prepare(self) -> str:
-        """Name the bridge Service, where it is needed and is not there or not right."""
+        """Name the bridge Service, where it is needed, is not there or not right, and nobody is sent through it."""
         green, settings = self._roles.green, self._settings
         if green.namespace == settings.namespace:
             return ""
         wanted = bridge_manifest(settings.bridge, green)["spec"]["externalName"]
         found = self._cluster.service(settings.namespace, settings.bridge)
-        if found is not None and (not is_ours(found) or found["spec"].get("externalName") == wanted):
+        if found is not None and (
+            not is_ours(found) or found["spec"].get("externalName") == wanted or self._canary() is not None
+        ):
             return ""
         return f"Service {settings.bridge} in namespace {settings.namespace}, leading to {wanted}"
 
