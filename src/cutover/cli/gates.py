@@ -75,8 +75,14 @@ def check(*, target: str, as_json: bool) -> None:
 def _tried(report: TrialReport) -> str:
     lines = [f"site    {report.site}", f"blue    {report.roles.blue.name}", f"green   {report.roles.green.name}"]
     for trial in report.trials:
-        lines += ["", *_trial(trial)]
-    lines += ["", *(f"warning  {warning}" for warning in report.warnings)]
+        if trial.query:
+            lines += ["", *_trial(trial)]
+    later: dict[str, list[str]] = {}
+    for trial in report.trials:
+        if not trial.query:
+            later.setdefault(trial.said, []).append(trial.gate)
+    lines += ["", *(f"{said}: {', '.join(names)}" for said, names in later.items()), ""]
+    lines += [f"warning  {warning}" for warning in report.warnings]
     count = len(report.unanswered)
     questions = sum(bool(trial.query) for trial in report.trials)
     lines.append(
@@ -87,8 +93,6 @@ def _tried(report: TrialReport) -> str:
 
 def _trial(trial: Trial) -> list[str]:
     colour = f", {trial.colour}" if trial.colour else ""
-    if not trial.query:
-        return [f"{trial.gate} ({trial.source}{colour})  {trial.said}"]
     now = f"{trial.verdict} if now" if trial.verdict else ""
     value = "no value" if trial.value is None else f"{trial.value:.4g} over {trial.samples}"
     shown = "NO ANSWER" if not trial.answers else f"{value}  {now}".rstrip()

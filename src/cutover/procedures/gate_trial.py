@@ -162,7 +162,7 @@ class _Trials:
         names += [gate.against_blue for gate in GATES.values() if policy.gates.compare.enabled]
         for name in names:
             words = judging.words_of(policy, name)
-            yield self._later(name, words.source, "measured while traffic moves: nothing to ask before a run")
+            yield self._later(name, words.source, "measured while traffic moves")
 
     def _metric(self, gate: Gate) -> Iterator[Trial]:
         policy, roles = self.asker.policy, self.asker.roles
@@ -191,8 +191,8 @@ class _Trials:
             do = "check that Prometheus runs, and url in [prometheus] of the target; then the query"
         elif verdict.result in {GateVerdict.NO_DATA, GateVerdict.INCONCLUSIVE}:
             said = f"{verdict.reason}: {colour.name} is not installed yet, not scraped, or has no traffic"
-            # Blue serves: what it does not have is more likely misspelt than missing.
-            do = "" if is_green else "check the metric's name in the query, and that Prometheus scrapes this colour"
+            if verdict.result is GateVerdict.NO_DATA and not is_green:
+                do = "blue serves: check the metric's name in the query, and that Prometheus scrapes this colour"
         return Trial(
             gate=name,
             source=verdict.source,

@@ -49,8 +49,11 @@ class RollbackReport:
 def send_back(upgrade: Upgrade, site: SitePorts, trigger: object) -> None:
     """Send every request back to blue at once and see that it serves; the proof, and what fails here, is R.1's.
 
-    trigger: why; an error, or a sentence. Raises nothing of ours.
+    Done once: while a rollback is not finished it is not begun again. trigger: why; an error, or a sentence. Raises
+    nothing of ours.
     """
+    if _begun(upgrade) is not None:
+        return
     blue = upgrade.roles.blue
     upgrade.journal.write("rollback_started", trigger=_sentence(trigger))
     started_s = upgrade.clock.monotonic()

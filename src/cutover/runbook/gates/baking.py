@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cutover.errors import CutoverError, Timeout
+from cutover.runbook import rollback
 from cutover.runbook.gates import archive, judging, reading, results, sampling
 from cutover.runbook.gates.definitions import GATES
 from cutover.runbook.gates.results import GateVerdict, Taken
@@ -55,8 +56,8 @@ def bake(upgrade: Upgrade, site: SitePorts, load: Load, *, percent: int) -> Bake
     """Watch a weight that was just set for the policy's bake time, and return what was seen.
 
     Starts when the load shows the weight, so that no window holds data of the weight before. What cannot be decided
-    at the end of the bake is waited for, at most twice its time more. Ends with the decision, in the journal.
-    Raises: as `require_passed`, for anything but PASS.
+    at the end of the bake is waited for, at most twice its time more. Ends with the decision, in the journal; of
+    anything but PASS the traffic is back on blue before it is raised. Raises: as `require_passed`.
     """
     watch = _Watch(upgrade, site, load, percent)
     watch.wait_until_live()
@@ -317,11 +318,18 @@ class _Watch:
         found = results.assess(self._seen, upgrade.policy.gates)
         decided_after_s = round((upgrade.clock.now() - self._set).total_seconds(), 3)
         upgrade.journal.write("gate_decision", **decision(percent, self._seen, found), decided_after_s=decided_after_s)
-        if results.worst(result.result for result in found) is not GateVerdict.PASS:
-            with contextlib.suppress(CutoverError):
-                self._load.enter("rollback")
-        results.require_passed(found)
+        try:
+            results.require_passed(found)
+        except CutoverError as error:
+            self._send_back(error)
+            raise
         return Bake(percent=percent, results=found, share=share, effective=self._effective, samples=len(self._seen))
+
+    def _send_back(self, error: CutoverError) -> None:
+        """Give the traffic back to blue before anything else is done about a decision; R.1 proves it."""
+        with contextlib.suppress(CutoverError):
+            self._load.enter("rollback")
+        rollback.send_back(self._upgrade, self._site, f"{self._upgrade.clause}: {error}")
 
 
 _PAIRED = tuple(gate for gate in GATES.values() if not gate.is_slow)
