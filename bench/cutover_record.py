@@ -20,7 +20,7 @@ SLACK_S: Final = 3.0
 """Beside two gate intervals, what the way back may take."""
 _WATCHED: Final = (" percent to bake", "enough data at ", "observation")
 """Words of waits in which the policy has green watched."""
-_SPANS: Final = ("commands", "bakes", "waits")
+_SPANS: Final = ("commands", "actions", "bakes", "waits")
 """What is no overhead, in the order in which a moment that belongs to several is counted."""
 
 Span = tuple[float, float]
@@ -98,6 +98,9 @@ class Overhead:
 
     total_s: float
     commands_s: float
+    """Of the operator's host."""
+    actions_s: float
+    """What the runbook has the harness do itself, outside of commands: snapshots, the archive, changes of the route."""
     bakes_s: float
     """Bakes and the observation window."""
     waits_s: float
@@ -107,13 +110,18 @@ class Overhead:
 
     @property
     def own_s(self) -> float:
-        """What the steps themselves took."""
-        return self.total_s - self.commands_s - self.bakes_s - self.waits_s
+        """What the steps themselves took: asking, comparing, writing down."""
+        return self.total_s - self.commands_s - self.actions_s - self.bakes_s - self.waits_s
 
     @property
     def share(self) -> float:
         """That by the total."""
         return self.own_s / self.total_s
+
+    @property
+    def share_with_actions(self) -> float:
+        """The same, were the harness's own actions overhead too."""
+        return (self.own_s + self.actions_s) / self.total_s
 
 
 def overhead(lines: Iterable[str]) -> Overhead:
@@ -126,6 +134,8 @@ def overhead(lines: Iterable[str]) -> Overhead:
         data, end_s = entry["data"], _seconds(entry["time"])
         if entry["event"] == "command":
             spans["commands"].append((end_s - data["duration_s"], end_s))
+        elif entry["event"] in {"done", "failed"}:
+            spans["actions"].append((end_s - data["duration_s"], end_s))
         elif entry["event"] == "wait":
             kind = "bakes" if any(words in data["for_"] for words in _WATCHED) else "waits"
             spans[kind].append((end_s - data["waited_s"], end_s))
@@ -138,6 +148,7 @@ def overhead(lines: Iterable[str]) -> Overhead:
     return Overhead(
         total_s=ended_s - began_s,
         commands_s=took_s["commands"],
+        actions_s=took_s["actions"],
         bakes_s=took_s["bakes"],
         waits_s=took_s["waits"],
         by_clause_s=_by_clause_s(entries, counted),

@@ -93,14 +93,18 @@ def test_the_overhead_is_what_no_command_bake_or_wait_covers() -> None:
             line(17, "wait", "3.1a", for_="10 percent to bake", waited_s=10.0, done=True),
             line(16, "command", "3.1a", duration_s=1.0),
             line(18, "wait", "3.1a", for_="enough data at 10 percent", waited_s=1.0, done=True),
+            line(18.75, "done", "3.1a", action="shift", duration_s=0.5),
+            line(16.5, "failed", "3.1a", action="other", duration_s=0.25),
             line(19, "clause_finished", "3.1a"),
             line(20, "run_finished"),
             line(99, "later"),
         ]
     )
-    assert (found.total_s, found.commands_s, found.bakes_s, found.waits_s) == pytest.approx((20, 4, 10, 1))
-    assert (found.own_s, found.share) == pytest.approx((5, 0.25))
-    assert found.by_clause_s == pytest.approx({"1.1a": 1.5, "3.1a": 1.0})
+    assert (found.total_s, found.commands_s, found.waits_s) == pytest.approx((20, 4, 1))
+    assert (found.actions_s, found.bakes_s) == pytest.approx((0.75, 9.75)), "an action in a bake is counted once"
+    assert (found.own_s, found.share) == pytest.approx((4.5, 0.225))
+    assert found.share_with_actions == pytest.approx(5.25 / 20)
+    assert found.by_clause_s == pytest.approx({"1.1a": 1.5, "3.1a": 0.5})
 
 
 # -- CPU time ----------------------------------------------------------------------------------------------------------

@@ -56,9 +56,10 @@ def wait_until_quiet(site: Site, upgrade: Upgrade) -> Activity:
 def queue_depths(site: Site, upgrade: Upgrade) -> tuple[int, int]:
     """Read blue's queue depth twice from its cache, a moment apart (1.3c)."""
     cache = connections.of(site, upgrade.roles.blue).cache
-    first = cache.queue_depth()
-    upgrade.clock.sleep(QUIET_S)
-    return first, cache.queue_depth()
+    first, *_, last = upgrade.hold(
+        "the queue to be read again", cache.queue_depth, duration_s=QUIET_S, interval_s=QUIET_S
+    )
+    return first, last
 
 
 def approval_of(upgrade: Upgrade) -> Approval:
