@@ -51,6 +51,8 @@ class _Worker:
     """The last that it reported."""
     users: int = 0
     lost: bool = False
+    has_ended: bool = False
+    """Whether it has reported its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Ledger:
         off_s = round(now_s - report["sent"])
         known = self._workers.setdefault(worker, _Worker(reported_s=now_s, second=self._next - 1))
         known.reported_s, known.users, known.lost = now_s, report["users"], False
+        known.has_ended = known.has_ended or report["is_last"]
         for one in report["seconds"]:
             number = one["second"] + off_s
             known.second = max(known.second, number)
@@ -101,6 +104,11 @@ class Ledger:
                 latency.add(second.latencies_us.setdefault(colour, {}), {latency_us: count})
             second.markers += one["markers"]
             second.failures += one["failures"]
+
+    @property
+    def has_all_last_reports(self) -> bool:
+        """Whether nothing more can come from any worker that is not lost."""
+        return all(worker.lost or worker.has_ended for worker in self._workers.values())
 
     def write_due(self, *, now_s: float) -> None:
         """Write each second that has ended and that every worker has reported, or was given the time to."""

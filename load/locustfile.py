@@ -53,6 +53,8 @@ READS = (("catalogue", 0.65), ("item", 0.20), ("list", 0.05), ("content", 0.10))
 """Reads by kind: a quarter of them from PostgreSQL."""
 LOOK_S = 0.02
 """How often the master looks whether a second is complete."""
+LAST_REPORT_S = 4.0
+"""How long the master waits for the last reports; who is silent for so long is lost."""
 BINARY_DIGITS = 11
 """Of a latency: HdrHistogram's buckets for three significant decimal ones."""
 PR_SET_PDEATHSIG = 1
@@ -115,7 +117,7 @@ class Recorder:
         if is_last or now_s >= self._ends_s:
             self._close(now_s)
         closed, self._closed = self._closed, []
-        return {"sent": self.now_s(), "users": users, "seconds": closed}
+        return {"sent": self.now_s(), "users": users, "seconds": closed, "is_last": is_last}
 
     def until_report_s(self) -> float:
         """Return how long this second lasts."""
@@ -136,6 +138,8 @@ class Generator:
         self.items: list[str] = []
         self.mix: tuple[list[float], list[str]] = ([], [])
         self._greenlets: list[gevent.Greenlet] = []
+        self._asked = ("", 0.0)
+        self._has_users = False
 
     def configure(self, settings: dict[str, Any], *, pace_s: float, index: int) -> None:
         """Take the settings. index: which of the workers this is, from 0."""
@@ -170,9 +174,16 @@ class Generator:
         return self.settings
 
     def plan(self, phase: str, requests_per_s: float) -> None:
-        """Write down what is asked for from now on."""
+        """Write down what is asked for from now on; nothing is, before the first users are there."""
+        self._asked = (phase, requests_per_s)
         if self.ledger is not None:
-            self.ledger.plan(phase, requests_per_s, now_s=self.recorder.now_s())
+            self.ledger.plan(phase, requests_per_s if self._has_users else 0.0, now_s=self.recorder.now_s())
+
+    def take_users(self) -> None:
+        """Begin with the plan: the users that were asked for are there."""
+        if not self._has_users:
+            self._has_users = True
+            self.plan(*self._asked)
 
     def begin(self, environment: Environment) -> None:
         """Start whatever this process does beside its users."""
@@ -372,11 +383,17 @@ def drain(runner: Runner) -> None:
     shape.is_ending = True
     now_s = GENERATOR.recorder.now_s
     GENERATOR.plan(control(GENERATOR.settings), 0.0)
-    if isinstance(runner, MasterRunner) and runner.user_count:
+    if not isinstance(runner, MasterRunner) or GENERATOR.ledger is None:
+        return
+    if runner.user_count:
         runner.start(0, float(max(1, runner.target_user_count)))
         bound_s = now_s() + runner.environment.stop_timeout + 2
         while runner.user_count and now_s() < bound_s:
             gevent.sleep(LOOK_S)
+    runner.send_message("report")
+    bound_s = now_s() + LAST_REPORT_S
+    while not GENERATOR.ledger.has_all_last_reports and now_s() < bound_s:
+        gevent.sleep(LOOK_S)
 
 
 GENERATOR = Generator()
@@ -393,6 +410,7 @@ def prepare(environment: Environment, runner: Runner, **_: object) -> None:
     options = environment.parsed_options
     if isinstance(runner, WorkerRunner):
         runner.register_message("pace", take_pace)
+        runner.register_message("report", report_last)
         if options is not None and options.processes:  # forked: it would outlive a master that was killed
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         return
@@ -417,6 +435,12 @@ def take_pace(msg: Message, **_: object) -> None:
     GENERATOR.pace_s = msg.data["pace_s"]
 
 
+def report_last(environment: Environment, **_: object) -> None:
+    """Report what has been counted up to now: the master ends the load."""
+    if environment.runner is not None:
+        environment.runner.send_message("seconds", GENERATOR.recorder.report(0, is_last=True))
+
+
 def take_seconds(msg: Message, **_: object) -> None:
     """Write down what a worker reports."""
     if GENERATOR.ledger is not None:
@@ -426,5 +450,6 @@ def take_seconds(msg: Message, **_: object) -> None:
 events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]
 events.init.add_listener(prepare)  # type: ignore[no-untyped-call]
 events.test_start.add_listener(lambda environment, **_: GENERATOR.begin(environment))  # type: ignore[no-untyped-call]
+events.spawning_complete.add_listener(lambda **_: GENERATOR.take_users())  # type: ignore[no-untyped-call]
 events.test_stop.add_listener(lambda environment, **_: GENERATOR.end(environment.runner))  # type: ignore[no-untyped-call]
 events.quit.add_listener(lambda **_: GENERATOR.finish())  # type: ignore[no-untyped-call]

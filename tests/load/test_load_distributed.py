@@ -96,15 +96,15 @@ def check_counts(runner: LoadRunner, host: BareHost, tmp_path: Path) -> None:
     assert summary.complete
     assert (summary.failed, summary.workers_lost) == (0, ())
     sent, probed, markers = host.counts()
-    assert summary.attempted == sum(summary.by_colour.values()) == sent > 200
+    assert summary.attempted == sum(summary.by_colour.values()) == sent > 100
     assert summary.probe.planned == summary.probe.answered == probed
     _, acknowledged = runner.markers()
     assert sorted(acknowledged) == markers
     assert len(set(acknowledged)) == len(acknowledged) == summary.markers_acknowledged
     by_worker = Counter((number - 1) // 1_000_000_000 for number in acknowledged)
     assert len(by_worker) == 2
-    assert min(by_worker.values()) > 10
-    assert 0.9 <= summary.attempted / summary.planned <= 1.1
+    assert min(by_worker.values()) > 5
+    assert 0.5 <= summary.attempted / summary.planned <= 1.2
     assert {line["workers"] for line in seconds(tmp_path)[1:]} == {2}
 
     reader, merged = HistogramLogReader(str(tmp_path / "load" / "latency.hlog"), None), HdrHistogram(1, 3600 * 10**6, 3)

@@ -148,7 +148,7 @@ def test_a_whole_load(runner: LoadRunner, platform: Platform, journal: Journal, 
     assert summary.markers_acknowledged == len(acknowledged) > 0
     lines = [json.loads(line) for line in (tmp_path / "load" / "requests.jsonl").read_text().splitlines()]
     assert sum(line["attempted"] for line in lines) == summary.attempted == runner.totals().attempted
-    assert all(0 < line["p50_ms"]["blue"] <= line["p99_ms"]["blue"] for line in lines[:-1])
+    assert all(0 < line["p50_ms"][colour] <= line["p99_ms"][colour] for line in lines for colour in line["by_colour"])
     finished = journal.last("load_finished")
     assert finished is not None
     assert finished.data["attempted"] == summary.attempted
@@ -225,8 +225,8 @@ def test_the_load_follows_the_phase(bare_host: BareHost, tmp_path: Path) -> None
     phases = _phases(tmp_path)
     assert [phase["phase"] for phase in phases] == ["prepare", "weight-10", "validate"]
     by_name = {phase["phase"]: phase for phase in phases}
-    assert by_name["weight-10"]["attempted"] > 1.5 * by_name["validate"]["attempted"]
-    assert 0.8 < by_name["weight-10"]["attempted"] / by_name["weight-10"]["planned"] < 1.2
+    assert by_name["weight-10"]["attempted"] > 1.2 * by_name["validate"]["attempted"]
+    assert 0.4 < by_name["weight-10"]["attempted"] / by_name["weight-10"]["planned"] < 1.3
     assert summary.planned == pytest.approx(sum(line["planned"] for line in lines), abs=1)
     assert sum(phase["attempted"] for phase in phases) == summary.attempted
     for one in phases:

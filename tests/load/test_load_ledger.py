@@ -30,13 +30,14 @@ def ledger(folder: Path) -> Iterator[Ledger]:
     ledger.close()
 
 
-def report(*numbers: int, sent_s: float, markers: Sequence[int] = ()) -> dict[str, Any]:
+def report(*numbers: int, sent_s: float, markers: Sequence[int] = (), is_last: bool = False) -> dict[str, Any]:
     """Return a worker's report of seconds: ten reads by blue, one scan that failed by green, three of nobody."""
     rows = [["read", "blue", False, 2000, 10], ["scan", "green", True, 9000, 1], ["write", "nobody", True, 49_984, 3]]
     failure = {"time": "2027-01-15T08:00:00.000000Z", "method": "POST", "name": "scan", "error": "e", "colour": "green"}
     return {
         "sent": sent_s,
         "users": 5,
+        "is_last": is_last,
         "seconds": [
             {"second": SECOND + number, "rows": rows, "markers": list(markers), "failures": [failure]}
             for number in numbers
@@ -158,3 +159,15 @@ def test_the_end_writes_what_is_left_and_once(ledger: Ledger, folder: Path) -> N
     assert [line["time"][17:] for line in found] == ["01.000000Z", "01.600000Z"]
     assert [line["attempted"] for line in found] == [14, 14]
     assert found[-1]["elapsed_s"] == 1.1
+
+
+def test_the_last_reports_of_all_but_lost_workers_are_awaited(ledger: Ledger) -> None:
+    for name in ("one", "two", "three"):
+        ledger.take(name, report(0, sent_s=SECOND + 1.0), now_s=SECOND + 1.0)
+    ledger.take("one", report(1, sent_s=SECOND + 4.0, is_last=True), now_s=SECOND + 4.0)
+    ledger.take("two", report(1, sent_s=SECOND + 4.0), now_s=SECOND + 4.0)
+    assert not ledger.has_all_last_reports
+    ledger.take("two", report(1, sent_s=SECOND + 4.5, is_last=True), now_s=SECOND + 4.5)
+    assert not ledger.has_all_last_reports
+    ledger.write_due(now_s=SECOND + 5.0)
+    assert ledger.has_all_last_reports  # the third has said nothing for longer than a worker may

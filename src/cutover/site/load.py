@@ -190,6 +190,8 @@ class LoadRunner:
         self._process: Companion | None = None
         self._requests = GrowingFile(folder / "requests.jsonl")
         self._histograms = GrowingFile(folder / "latency.hlog")
+        self._markers = GrowingFile(folder / "markers.jsonl")
+        self._acknowledged: list[int] = []
         self._intervals = latency.HistogramReader()
         self._waiting: list[latency.Interval] = []
         self._tail: threading.Thread | None = None
@@ -234,6 +236,7 @@ class LoadRunner:
             until=lambda seen: (seen[0] > 0 and seen[1]) or not seen[2],
             bound_s=_SLOWEST_START_S,
             interval_s=0.1,
+            listener=self._journal.waits() if self._journal is not None else None,
             describe=lambda seen: (
                 f"{seen[0]} seconds measured, the probe {'sends' if seen[1] else 'does not yet send'}"
             ),
@@ -322,7 +325,7 @@ class LoadRunner:
             writes=totals.writes,
             scans=totals.scans,
             seconds=self._seconds[-1].elapsed_s if self._seconds else 0.0,
-            markers_acknowledged=len(self.markers()[1]),
+            markers_acknowledged=len(self._acknowledged),
             probe=self._probe.all_totals(),
             workers_lost=self._lost,
             failures=tuple(self._failures),
@@ -378,12 +381,8 @@ class LoadRunner:
 
     def markers(self) -> tuple[str, list[int]]:
         """Return the series' name and the numbers whose writing was acknowledged, in the order of acknowledgement."""
-        path = self._folder / "markers.jsonl"
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # the last one may be half written
-        except FileNotFoundError:
-            lines = []
-        return self.run, [int(json.loads(line)["number"]) for line in lines]
+        with self._lock:
+            return self.run, list(self._acknowledged)
 
     def _follow(self) -> None:
         """Read the files as they grow, until the load is over and read to its end."""
@@ -392,14 +391,17 @@ class LoadRunner:
             with self._lock:
                 self._probe.read()
             lines = self._requests.lines()
-            # Those of a second were written before its line.
+            # Markers and histograms of a second were written before its line.
+            acknowledged = [int(json.loads(line)["number"]) for line in self._markers.lines()]
+            with self._lock:
+                self._acknowledged += acknowledged
             found = [self._intervals.take(line.decode()) for line in self._histograms.lines()]
             self._waiting += [interval for interval in found if interval is not None]
             for line in lines:
                 self._take(line)
             if ended:
-                self._requests.close()
-                self._histograms.close()
+                for file in (self._requests, self._histograms, self._markers):
+                    file.close()
                 return
             self._stopping.wait(_LOOK_S)
 
