@@ -608,8 +608,8 @@ def _served(record: Record) -> Iterable[Flowable]:
                     wording.count(share.green),
                     wording.count(share.total),
                     f"{share.share * 100:.2f} %" if share.share is not None else "no data",
-                    f"{share.low * 100:.2f} to {share.high * 100:.2f} %",
-                    _Badge("PASS" if share.inside else "FAIL"),
+                    f"{share.low * 100:.2f} to {share.high * 100:.2f} %" if share.total else _NONE,
+                    _Badge("PASS" if share.inside else "FAIL") if share.total else "not measured",
                 ]
                 for share in record.shares
             ],

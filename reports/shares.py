@@ -47,17 +47,19 @@ def draw(record: Record, *, width: float = 1000.0) -> Drawing | None:
 def _row(drawing: Drawing, share: ShareView, y: float, axis: float) -> None:
     """Draw one weight."""
     drawing.label(2, y + 14, f"{share.clause}  {share.percent:g} %", "strong")
+    if share.share is None:
+        drawing.label(_LEFT + 4, y + 14, "not measured: no request was answered in its time", "soft")
+        return
     band = "share-band" if share.inside else "share-band-bad"
     ends = f"{_percent(share.low)} to {_percent(share.high)}"
     wide = max(axis * (share.high - share.low), _NARROWEST)
     left = min(_LEFT + axis * share.low, _LEFT + axis - wide)
     drawing.box(left, y, wide, 20, look=band, hint=f"interval at {share.percent:g} %: {ends}")
-    _fine(drawing, share, y, axis)
-    if share.share is not None:
-        _point(drawing, _LEFT + axis * share.share, y + 10, share)
+    _fine(drawing, share, share.share, y, axis)
+    _point(drawing, _LEFT + axis * share.share, y + 10, share)
 
 
-def _fine(drawing: Drawing, share: ShareView, y: float, axis: float) -> None:
+def _fine(drawing: Drawing, share: ShareView, part: float, y: float, axis: float) -> None:
     """Draw the interval enlarged, the weight as a line in it, and the numbers."""
     wide = drawing.width * _FINE_BAND
     left = _LEFT + axis + _FINE_LEFT
@@ -67,19 +69,16 @@ def _fine(drawing: Drawing, share: ShareView, y: float, axis: float) -> None:
     span = share.high - share.low
 
     def place(value: float) -> float:
-        part = (value - share.low) / span if span else 0.5
-        return left + wide * min(1 + _FAR, max(-_FAR, part))
+        along = (value - share.low) / span if span else 0.5
+        return left + wide * min(1 + _FAR, max(-_FAR, along))
 
     middle = place(share.percent / 100)
     drawing.path([(middle, y), (middle, y + 20)], "share-weight", hint=f"{share.percent:g} %")
     right = left + wide * (1 + _FAR) + 14
-    if share.share is None:
-        drawing.label(right, y + 14, "no request was answered", "alarm")
-        return
     if span or share.inside:
-        _point(drawing, place(share.share), y + 10, share)
+        _point(drawing, place(part), y + 10, share)
     counts = f"{wording.count(share.green)} of {wording.count(share.total)}"
-    drawing.label(right, y + 9, _percent(share.share), "strong" if share.inside else "alarm")
+    drawing.label(right, y + 9, _percent(part), "strong" if share.inside else "alarm")
     drawing.label(right, y + 21, counts, "soft")
 
 

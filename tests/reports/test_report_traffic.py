@@ -171,7 +171,13 @@ def test_each_share_is_a_point_in_its_band(tmp_path: Path) -> None:
     points = [s for s in drawing.shapes if isinstance(s, shapes.Path) and s.closed]
     assert [point.look for point in points][:4] == ["share-point", "share-point", "bad", "bad"]
     labels = [shape.text for shape in drawing.shapes if isinstance(shape, shapes.Label)]
-    assert {"10.00 %", "174 of 1\u00a0740", "7.70 %", "12.41 %", "no request was answered"} <= set(labels)
+    assert {
+        "10.00 %",
+        "174 of 1\u00a0740",
+        "7.70 %",
+        "12.41 %",
+        "not measured: no request was answered in its time",
+    } <= set(labels)
     for shape in drawing.shapes:
         corners = shape.points if isinstance(shape, shapes.Path) else ((shape.x, shape.y),)
         assert all(0 <= x <= drawing.width and 0 <= y <= drawing.height for x, y in corners), shape
