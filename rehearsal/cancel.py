@@ -2,23 +2,27 @@
 
 `python -m rehearsal.cancel`: each way of stopping is a run of its own, `./cutover rehearse`, stopped during the bake of
 clause 3.1b. Asked once, a run finishes its action, restores blue and writes its record; asked twice, it stops now and
-leaves its journal. Invariants: signals go where a terminal or a job runner sends them; who serves is asked of the
-site; the process exits 0 only when every case is as it should be.
+leaves its journal. Invariants: each run has a terminal of its own, and signals go where that or a job runner sends
+them; who serves is asked of the site; the process exits 0 only when every case is as it should be.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -45,8 +49,9 @@ class Case:
     """One way of stopping a run."""
 
     name: str
-    signals: tuple[signal.Signals, ...]
-    to_group: bool
+    signals: tuple[signal.Signals, ...] = ()
+    """Empty where the terminal is closed: the kernel sends SIGHUP then, and no line can be written any more."""
+    to_group: bool = True
     """Sent to the whole foreground group, as a terminal does."""
 
     @property
@@ -56,10 +61,10 @@ class Case:
 
 
 CASES = (
-    Case(name="Ctrl-C", signals=(signal.SIGINT,), to_group=True),
-    Case(name="Ctrl-C twice", signals=(signal.SIGINT, signal.SIGINT), to_group=True),
+    Case(name="Ctrl-C", signals=(signal.SIGINT,)),
+    Case(name="Ctrl-C twice", signals=(signal.SIGINT, signal.SIGINT)),
     Case(name="SIGTERM", signals=(signal.SIGTERM,), to_group=False),
-    Case(name="SIGHUP, the terminal closed", signals=(signal.SIGHUP,), to_group=True),
+    Case(name="SIGHUP: the terminal is closed"),
 )
 
 
@@ -131,14 +136,16 @@ def perform(case: Case, folder: Path) -> Outcome:
     mark = f"{case.name}-{time.time_ns()}"
     environment = {**os.environ, MARK: mark}
     output = folder / "output.txt"
-    with output.open("wb") as file:
+    command = [asked.CUTOVER, "rehearse", "--keep", "--strategy", "gradual", "--record", str(folder)]
+    with Terminal(output) as terminal:
         run = subprocess.Popen(
-            [asked.CUTOVER, "rehearse", "--keep", "--strategy", "gradual", "--record", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
+            command,
+            stdin=terminal.line,
+            stdout=terminal.line,
+            stderr=terminal.line,
             env=environment,
             start_new_session=True,
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - the reader's thread holds no lock that it could want
         )
         try:
             _wait_for_weight(folder, run)
@@ -147,16 +154,18 @@ def perform(case: Case, folder: Path) -> Outcome:
             for at, number in enumerate(case.signals):
                 time.sleep(_BETWEEN_S if at else 0.0)
                 (os.killpg if case.to_group else os.kill)(run.pid, number)
+            if not case.signals:
+                terminal.close()
             exit_code = run.wait(LONGEST_RUN_S)
             took_s = time.monotonic() - began
         finally:
             if run.poll() is None:
                 run.kill()
                 run.wait()
-    kept = re.search(r"--name (\S+)", output.read_text(encoding="utf-8", errors="replace"))
-    serves = asked.who_serves(kept[1], environment) if kept else "unknown"
-    if kept is not None:
-        asked.remove(kept[1], environment)
+    named = re.search(r"^environment (\S+)", output.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    serves = asked.who_serves(named[1], environment) if named else "unknown"
+    if named is not None:
+        asked.remove(named[1], environment)
     rollback, record = _record(folder)
     return Outcome(
         took_s=took_s,
@@ -166,6 +175,44 @@ def perform(case: Case, folder: Path) -> Outcome:
         record=record,
         left=tuple(asked.processes_marked(MARK, mark)),
     )
+
+
+class Terminal:
+    """A terminal of one's own for a run: what it shows goes to a file, until it is closed."""
+
+    def __init__(self, output: Path) -> None:
+        """Open it. output: the file."""
+        self._ours, self.line = os.openpty()
+        self._wake, self._waker = os.pipe()
+        self._reader = threading.Thread(target=self._read, args=(output,), daemon=True)
+        self._reader.start()
+
+    def _read(self, output: Path) -> None:
+        with output.open("wb") as file:
+            while self._wake not in (ready := select.select([self._ours, self._wake], [], [])[0]):
+                file.write(os.read(ready[0], 65536))
+                file.flush()
+
+    def close(self) -> None:
+        """Hang up, once: the kernel tells the processes at the other end."""
+        if self._waker >= 0:
+            os.close(self.line)
+            os.write(self._waker, b".")
+            self._reader.join()
+            for descriptor in (self._ours, self._wake, self._waker):
+                os.close(descriptor)
+            self._waker = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal of the session that was just begun."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _wait_for_weight(folder: Path, run: subprocess.Popen[bytes]) -> None:

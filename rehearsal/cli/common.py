@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -49,6 +50,7 @@ def shows_faults(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def say(line: str) -> None:
-    """One line of progress, at once."""
-    click.echo(line)
-    sys.stdout.flush()
+    """One line of progress, at once; work goes on where nobody listens any more, as when a terminal was closed."""
+    with contextlib.suppress(OSError):
+        click.echo(line)
+        sys.stdout.flush()

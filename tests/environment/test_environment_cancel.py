@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,24 @@ def test_a_case_holds_only_as_designed(case: cancel.Case) -> None:
     for outcome in wrong:
         assert len(list(outcome.differences(case))) == 1
     assert len(cancel.cells(case, sound, [])) == len(cancel.HEAD)
+
+
+def test_a_terminal_that_is_closed_hangs_up(tmp_path: Path) -> None:
+    shown = tmp_path / "shown"
+    script = "import signal, sys; signal.signal(signal.SIGHUP, lambda *_: sys.exit(7)); print('here'); signal.pause()"
+    with cancel.Terminal(shown) as terminal:
+        run = subprocess.Popen(
+            [sys.executable, "-u", "-c", script],
+            stdin=terminal.line,
+            stdout=terminal.line,
+            start_new_session=True,
+            preexec_fn=cancel._take_terminal,  # noqa: PLW1509
+        )
+        deadline = time.monotonic() + 20
+        while (not shown.exists() or b"here" not in shown.read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        terminal.close()
+        assert run.wait(20) == 7
 
 
 def _lines(*told: str) -> str:
