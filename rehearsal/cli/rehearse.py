@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rehearsal.environment.target import Shape
 
 _PREFIX = "rehearse-"
-_INJECTOR_BOUND_S = 15.0
+_INJECTOR_BOUND_S = 60.0
 _BY_SIGNAL = 128
 _INCOMPLETE = 4
 """Of a run that was to end before its last phase."""
