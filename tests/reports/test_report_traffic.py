@@ -11,7 +11,7 @@ import pypdf
 import pytest
 import sample_record
 
-from reports import gates, html, pdf, record, shapes, shares, summary, timeline, wording
+from reports import gates, html, junit, pdf, record, shapes, shares, summary, timeline, wording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,7 @@ def test_the_first_page_says_which_gate_went_back_and_how_long_that_took(tmp_pat
     head = html.build(read).partition("</header>")[0]
     assert DECISION in head
     assert "error ratio beside blue" in summary.build(read)
+    assert DECISION in junit.build(read)
     first = pypdf.PdfReader(io.BytesIO(pdf.build(read))).pages[0].extract_text()
     assert "The decision fell at 04:12:15.5" in " ".join(first.split())
 
