@@ -194,7 +194,7 @@ class Gates:
     evidence_operations: EvidenceGate
     attestation_success: AttestationGate
     initial_delay_s: float = 0.0
-    """No sample before a weight has been in effect for so long."""
+    """No sample, and no bake time, before a weight has been in effect for so long."""
     failure_limit: int = 0
     """So many failed samples of a gate are borne in a bake; one more and the gate has failed."""
     inconclusive_limit: int = 0

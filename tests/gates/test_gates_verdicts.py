@@ -266,6 +266,21 @@ def test_failed_requests_are_looked_at_every_second_whatever_the_interval(
     assert clock.monotonic() <= 6.5
 
 
+def test_nothing_is_sampled_while_a_weight_settles_but_failed_requests(
+    upgrade: Upgrade, site: FakeSite, load: FakeLoad
+) -> None:
+    upgrade.policy = replace(upgrade.policy, gates=replace(upgrade.policy.gates, initial_delay_s=7.0))
+    began = upgrade.clock.now()
+    bake = gates.bake(upgrade, site, load, percent=10)
+    assert (bake.effective - began).total_seconds() >= 7
+    lines = [json.loads(line) for line in upgrade.path("gates", "samples.jsonl").read_text().splitlines()]
+    assert min(line["time"] for line in lines) >= bake.effective.isoformat()[:19]
+    load.fails_from_s = upgrade.clock.monotonic() + 4
+    with pytest.raises(ClauseFailed, match="failed requests"):
+        gates.bake(upgrade, site, load, percent=10)
+    assert upgrade.clock.monotonic() < load.fails_from_s + 2
+
+
 def test_a_bad_sample_is_not_forgiven_by_later_good_ones(policy: Policy) -> None:
     bad = gates.judge(policy, sampled("error_ratio", [0.5], [500.0]))
     good = gates.judge(policy, sampled("error_ratio", [0.0], [500.0]))

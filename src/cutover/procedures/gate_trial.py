@@ -293,8 +293,7 @@ class _Trials:
 def _warnings(policy: Policy) -> Iterator[str]:
     """Yield what a policy asks for that its own times cannot bring."""
     traffic, gates = policy.traffic, policy.gates
-    first_s = max(gates.range_s, gates.initial_delay_s)
-    samples = int(max(0.0, traffic.bake_s - first_s) / traffic.interval_s) + 1
+    samples = int(max(0.0, traffic.bake_s - gates.range_s) / traffic.interval_s) + 1
     if gates.compare.enabled and samples < gates.compare.min_samples:
         yield (
             f"a bake of {traffic.bake_s:g} s brings {samples} samples, [gates.compare] needs "

@@ -117,10 +117,24 @@ class _Watch:
             )
         except Timeout as error:
             upgrade.journal.write("observation", what="weight not live", percent=percent, seen=error.seen)
+        self._delay()
         self._effective = upgrade.clock.now()
         if not self._compares:
             why = "blue has no traffic" if percent == 100 else "the policy does not ask for it"
             upgrade.journal.write("observation", what="no comparison with blue", percent=percent, why=why)
+
+    def _delay(self) -> None:
+        """Let the policy's delay pass, with an eye on failed requests alone."""
+        delay_s = self._upgrade.policy.gates.initial_delay_s
+        if delay_s:
+            self._upgrade.hold(
+                f"{self._percent} percent to settle",
+                self._has_failed,
+                duration_s=delay_s,
+                interval_s=_TICK_S,
+                describe=lambda failed: "requests failed" if failed else "no request failed",
+                stop=bool,
+            )
 
     @property
     def _compares(self) -> bool:
@@ -135,7 +149,7 @@ class _Watch:
     @property
     def _duration_s(self) -> float:
         policy = self._upgrade.policy
-        return max(policy.traffic.bake_s, policy.gates.initial_delay_s + policy.gates.range_s)
+        return max(policy.traffic.bake_s, policy.gates.range_s)
 
     def run(self) -> None:
         """Look for the policy's time, and longer for what could not be decided."""
@@ -173,7 +187,7 @@ class _Watch:
             self._is_over = True
             return tuple(self._seen[-1:])
         is_due = elapsed_s - self._sampled_s >= policy.traffic.interval_s - _TICK_S / 4
-        if elapsed_s < policy.gates.initial_delay_s or not (is_due or elapsed_s >= self._duration_s):
+        if not (is_due or elapsed_s >= self._duration_s):
             return ()
         return self._sample(is_last=False)
 
