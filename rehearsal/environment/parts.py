@@ -310,6 +310,7 @@ def ingress(scene: Scene) -> Part:
             "--ping=true",
             "--api.insecure=true",
             "--metrics.prometheus=true",
+            "--providers.providersthrottleduration=500ms",  # 2 s by default: each weight and each way back would wait
             *routes.controller_options(scene.routing),
             "--log.level=INFO",
         ),
