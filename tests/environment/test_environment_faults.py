@@ -120,7 +120,7 @@ def test_a_number_behind_the_colon_is_the_faults_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["green-errors:0", "green-errors:101", "green-errors:a", "green-slow:", "server-freezes:-1"]
+    "name", ["green-errors:0", "green-errors:101", "green-errors:a", "green-slow:", "server-freezes:1"]
 )
 def test_a_wrong_number_is_told_with_its_bounds(name: str) -> None:
     with pytest.raises(EnvironmentFault, match=r"is a number from [0-9]+ to [0-9]+, not") as caught:
