@@ -13,6 +13,8 @@ import asyncpg
 import psycopg
 import pytest
 
+from cutover.errors import CouldNotMeasure
+from cutover.site.database import Database
 from rehearsal.platform.app import seed
 from rehearsal.platform.app.evidence import EvidenceTree
 from rehearsal.platform.app.log import TransparencyLog
@@ -253,3 +255,33 @@ def verify(database_url: str, log_url: str, *, items: int) -> None:
         for (note,) in log.execute("SELECT note FROM log_checkpoints").fetchall():
             state = checkpoint.verify(note, verifier)
             assert state.root == tree.root(state.size)
+
+
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        ("SELECT count(*), count(*) FROM evidence", ""),
+        ("DELETE FROM evidence RETURNING 1, 1", "read-only transaction"),
+        ("SET TRANSACTION READ WRITE; DELETE FROM evidence", "multiple commands"),
+        ("SELECT nothing FROM nowhere", "nowhere"),
+    ],
+)
+def test_a_gate_of_a_policy_asks_one_question_and_changes_nothing(
+    seeded: tuple[str, str], query: str, refusal: str
+) -> None:
+    database = Database(seeded[0])
+    before = database.evidence_count()
+    if refusal:
+        with pytest.raises(CouldNotMeasure) as caught:
+            database.look(query)
+        assert refusal in caught.value.seen
+    else:
+        assert database.look(query) == [[before, before]]
+    assert database.evidence_count() == before > 0
+
+
+def test_a_gate_of_a_policy_has_a_short_deadline(seeded: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutover.site.database._LOOK_TIMEOUT_S", 0.2)
+    with pytest.raises(CouldNotMeasure) as caught:
+        Database(seeded[0]).look("SELECT pg_sleep(20)::text, 1")
+    assert caught.value.code == "database-timeout"
