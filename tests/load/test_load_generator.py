@@ -260,6 +260,19 @@ def test_what_is_under_way_when_the_load_ends_is_waited_for(
     assert sorted(runner.markers()[1]) == sorted(platform.markers)
 
 
+def test_nobody_is_cut_off_in_the_moment_in_which_a_request_would_begin(bare_host: BareHost, tmp_path: Path) -> None:
+    runner = _runner(bare_host.url, replace(POLICY, users=80, requests_per_s=1500), tmp_path)
+    runner.start()
+    for phase, count in (("weight-10", 1), ("prepare", 1)):
+        runner.enter(phase)
+        wait_until_seconds(runner, len(runner.seconds()) + count)
+    summary = runner.stop()
+    assert (summary.failed, summary.failures) == (0, ())
+    sent, _, markers = bare_host.counts()
+    assert sent == summary.attempted
+    assert markers == sorted(runner.markers()[1])
+
+
 def test_what_is_never_answered_has_failed(runner: LoadRunner, platform: Platform) -> None:
     runner.start()
     platform.held_s = 30.0

@@ -221,7 +221,7 @@ class LoadRunner:
     # -- life ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start both and wait until the first second is measured and the probe's first request has its end.
+        """Start both and wait until a request of each has its end.
 
         Raises: CouldNotMeasure `load-not-started`.
         """
@@ -232,7 +232,7 @@ class LoadRunner:
         self._tail.start()
         wait_for(
             "the load to start",
-            lambda: (len(self._seconds), self._probe.has_begun, self.running()),
+            lambda: (self.totals().attempted, self._probe.has_begun, self.running()),
             until=lambda seen: (seen[0] > 0 and seen[1]) or not seen[2],
             bound_s=_SLOWEST_START_S,
             interval_s=0.1,
@@ -241,7 +241,7 @@ class LoadRunner:
                 f"{seen[0]} seconds measured, the probe {'sends' if seen[1] else 'does not yet send'}"
             ),
         )
-        if not self._seconds or not self._probe.has_begun:
+        if not self.totals().attempted or not self._probe.has_begun:
             raise self._ended("before it measured anything", code="load-not-started")
 
     def _argv(self) -> list[str]:
@@ -249,7 +249,6 @@ class LoadRunner:
         argv = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--loglevel", "WARNING"]
         argv += ["--locustfile", str(project.ROOT / "load" / "locustfile.py"), "--host", self._url]
         argv += ["--stop-timeout", str(_STOP_TIMEOUT_S), "--exit-code-on-error", "0"]
-        argv += ["--json"]  # Locust's own statistics are not kept: no empty table of them in the record
         argv += ["--cutover-settings", json.dumps(self._settings)]
         if not self._settings["workers"]:
             return argv
