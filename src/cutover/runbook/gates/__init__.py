@@ -30,7 +30,7 @@ from cutover.runbook.gates.results import (
     worst,
     worst_of_each,
 )
-from cutover.runbook.gates.share import Share, interval, share_of
+from cutover.runbook.gates.share import Share, get_ready, interval, share_of
 from cutover.runbook.gates.window import Step, Watched, over_window
 
 if TYPE_CHECKING:
@@ -92,7 +92,11 @@ def _measure(upgrade: Upgrade, site: SitePorts, gate: Gate, kept: archive.Archiv
 
 
 def route_topology(upgrade: Upgrade, site: SitePorts) -> tuple[RouteFinding, ...]:
-    """Lint the routes, write the verdict, and return the findings. Raises: CouldNotMeasure when nobody answers."""
+    """Lint the routes, write the verdict, and return the findings. Raises: CouldNotMeasure when nobody answers.
+
+    The last thing before a weight is set, so that everything which judges it is made ready, too.
+    """
+    get_ready()
     findings: tuple[RouteFinding, ...] = ()
 
     def lint() -> tuple[RouteFinding, ...]:

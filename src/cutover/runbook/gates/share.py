@@ -43,6 +43,11 @@ def interval(total: int, percent: int, confidence: float) -> tuple[int, int]:
     return max(0, int(low)), min(total, int(high))
 
 
+def get_ready() -> None:
+    """Load what the intervals and tests are computed with: seconds that no weight should wait for."""
+    interval(1, 50, 0.5)
+
+
 def share_of(totals: LoadTotals, green: str, percent: int, confidence: float) -> Share:
     """Return green's share of what the load generator saw, with the interval of the weight."""
     return share_by_colour(totals.by_colour, green, percent, confidence)
