@@ -298,6 +298,19 @@ def test_a_restore_overrules_paths_that_somebody_added(
     assert not routing.is_split()
 
 
+def test_a_restore_is_done_before_it_complains(routing: NginxRouting, cluster: MemoryCluster, journal: Journal) -> None:
+    routing.shift(50)
+    route = cluster.get("Ingress", "prod", "main")
+    assert route is not None
+    route["spec"]["rules"][0]["http"]["paths"] += ingress(path="/x", backend="x")["spec"]["rules"][0]["http"]["paths"]
+    cluster.put(route)
+    with pytest.raises(ClauseFailed) as caught:
+        routing.restore()
+    assert (caught.value.code, caught.value.seen) == ("route-not-kept", "read back stellaops-blue and x")
+    assert not routing.is_split()
+    assert journal.last("weight", percent=0) is not None
+
+
 @pytest.mark.parametrize("text", ["", "ten", "101", "-1", "1.5", "²"])
 def test_an_unreadable_weight_is_not_a_number(routing: NginxRouting, cluster: MemoryCluster, text: str) -> None:
     cluster.put(ingress("canary", backend="to-green", annotations={CANARY: "true", WEIGHT: text}))

@@ -256,12 +256,13 @@ class GatewayRouting(SiteRouting):
 
         Idempotent. Somebody else's change, also one that gave the route more rules, is read again and overruled: blue
         serves is the safe state.
+        Raises: ClauseFailed `route-not-kept`, after all was done, when the route names another Service still or again.
         """
         blue = self._roles.blue
         self._permit(blue)
         self._insist(self._leave_green)
-        self._require_named(blue)
         self._keep(0, self._roles.green)
+        self._require_named(blue)
 
     def _leave_green(self) -> None:
         written = self._read()

@@ -212,11 +212,13 @@ class NginxRouting(SiteRouting):
         """Send every request to blue: the canary to 0 and away, the public route to blue's Service (R.1, F.4).
 
         Idempotent. Somebody else's change in between is read again and overruled: blue serves is the safe state.
+        Raises: ClauseFailed `route-not-kept`, after all was done, when the route names another Service still or again.
         """
         self._insist(self._silence_canary)
         self._insist(self._leave_green)
         self._remove_canary()
         self._keep(0, self._roles.green)
+        self._require_named(self.service_beside_route(self._roles.blue))
 
     def _silence_canary(self) -> None:
         canary = self._canary()
@@ -235,7 +237,6 @@ class NginxRouting(SiteRouting):
         ]
         if operations:
             written = self._write(_INGRESS, written, lambda read: guarded(read, *operations))
-        self._require_named(blue)
         self._last_set.set(self._primary, written)
 
     def _remove_canary(self) -> None:
