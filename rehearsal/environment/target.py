@@ -227,7 +227,17 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual", requests: int = 
         ("gates.evidence_operations", {"min_per_s": 0.5, "max_decrease_ratio": 0.6}),
         ("gates.attestation_success", {"min_ratio": 0.99, "min_attempts": 3, "max_decrease": 0.2}),
         ("gates.compare", {"min_samples": 4}),
-        ("load", {"users": 60, "requests_per_s": 250, "write_share": 0.1, "scan_share": 0.02, "max_failed": 0}),
+        (
+            "load",
+            {
+                "users": 60,
+                "requests_per_s": 250,
+                "write_share": 0.1,
+                "scan_share": 0.02,
+                "max_failed": 0,
+                "min_attempted_ratio": 0.7,
+            },
+        ),
         ("probe", {"requests_per_s": 20, "timeout_s": 5, "max_p99_s": 2.0}),
         ("limits", {"queue_drain_s": 20, "ready_s": 60, "backup_max_age_s": 3600, "rollback_s": 10}),
         ("observation", {"window_s": _OBSERVATION_S, "interval_s": 2, "in_run": True}),
