@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _INGRESSES = f"/apis/networking.k8s.io/v1/namespaces/{layout.BLUE_NAMESPACE}/ingresses"
 _HTTP_ROUTES = f"/apis/gateway.networking.k8s.io/v1/namespaces/{layout.BLUE_NAMESPACE}/httproutes"
+_SERVICES = f"/api/v1/namespaces/{layout.BLUE_NAMESPACE}/services"
 _ANNOTATION = "nginx.ingress.kubernetes.io/"
 _BLUE = "stellaops-blue"
 _PORT = 80
@@ -51,13 +52,22 @@ def _but_blue(route: Mapping[str, Any], *, weight: int) -> list[dict[str, Any]]:
 
 
 def shadow_route(place: layout.Place) -> None:
-    """Make a route of somebody else for the same host, with a more specific path, that names blue."""
+    """Make a route of somebody else for the same host, with a more specific path, that leads to blue.
+
+    By a Service of their own over blue's pods: a canary counts for every route that names the Service beside it.
+    """
     routing = _routing(place)
     with ApiClient(place) as api:
+        blue = api.get(f"{_SERVICES}/{_BLUE}")["spec"]
+        shadow = {
+            "selector": blue["selector"],
+            "ports": [{"port": _PORT, "targetPort": blue["ports"][0]["targetPort"]}],
+        }
+        api.create(_SERVICES, {"metadata": {"name": _SHADOW}, "spec": shadow})
         if routing["kind"] == "gateway":
             rule: dict[str, Any] = {
                 "matches": [{"path": {"type": "PathPrefix", "value": _SHADOWED}}],
-                "backendRefs": [{"name": _BLUE, "port": _PORT}],
+                "backendRefs": [{"name": _SHADOW, "port": _PORT}],
             }
             manifest: dict[str, Any] = {
                 "apiVersion": "gateway.networking.k8s.io/v1",
@@ -71,7 +81,7 @@ def shadow_route(place: layout.Place) -> None:
             }
             api.create(_HTTP_ROUTES, manifest)
             return
-        path = {"path": _SHADOWED, "pathType": "Prefix", "backend": _ingress_backend()}
+        path = {"path": _SHADOWED, "pathType": "Prefix", "backend": _ingress_backend(_SHADOW)}
         rules = [{"host": layout.PUBLIC_HOST, "http": {"paths": [path]}}]
         manifest = {"metadata": {"name": _SHADOW}, "spec": {"ingressClassName": "nginx", "rules": rules}}
         api.create(_INGRESSES, manifest)
@@ -106,5 +116,5 @@ def _annotate(api: ApiClient, ingress: str, annotations: Mapping[str, str]) -> N
     api.patch(path, [{"op": "add", "path": "/metadata/annotations", "value": wanted}])
 
 
-def _ingress_backend() -> dict[str, Any]:
-    return {"service": {"name": _BLUE, "port": {"number": _PORT}}}
+def _ingress_backend(service: str = _BLUE) -> dict[str, Any]:
+    return {"service": {"name": service, "port": {"number": _PORT}}}

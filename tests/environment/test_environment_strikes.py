@@ -186,12 +186,15 @@ def test_a_route_of_somebody_else_takes_a_path_of_the_same_host(
     place: Place, api: type[Api], routing: str, kind: str
 ) -> None:
     _routed(place, routing)
+    selector = {"colour": "blue"}
+    api.there = {f"{meddling._SERVICES}/stellaops-blue": {"spec": {"selector": selector, "ports": [{"targetPort": 1}]}}}
     meddling.shadow_route(place)
-    ((act, where, manifest),) = api.asked
+    (_, _, service), (act, where, manifest) = api.asked
+    assert service["spec"]["selector"] == selector
     assert (act, where) == ("create", kind)
     assert "/api/v1/catalogue" in str(manifest)
     assert layout.PUBLIC_HOST in str(manifest)
-    assert "stellaops-blue" in str(manifest)
+    assert f"'name': '{service['metadata']['name']}', 'port'" in str(manifest)
 
 
 def test_sessions_are_kept_by_a_cookie_or_by_a_header(place: Place, api: type[Api]) -> None:
