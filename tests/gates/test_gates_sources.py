@@ -48,6 +48,7 @@ def load_raw(**facts: object) -> dict[str, Any]:
         "writes": 200,
         "scans": 20,
         "seconds": 10.0,
+        "elapsed_s": 10.0,
         "p99_ms": {"green": 20.0},
         **facts,
     }
@@ -84,6 +85,8 @@ RULES: list[tuple[str, dict[str, Any], GateVerdict]] = [
     ("load_attempted", {"load": load_raw()}, PASS),
     ("load_attempted", {"load": load_raw(attempted=1800)}, PASS),
     ("load_attempted", {"load": load_raw(attempted=1799)}, INCONCLUSIVE),
+    ("load_attempted", {"load": load_raw(elapsed_s=14.0)}, PASS),
+    ("load_attempted", {"load": load_raw(elapsed_s=16.0)}, INCONCLUSIVE),
     ("load_attempted", {"load": load_raw(running=False)}, ERROR),
     ("load_attempted", {"load": load_raw(attempted=0)}, NO_DATA),
     ("load_attempted", {"load": load_raw(planned=0.0)}, NO_DATA),

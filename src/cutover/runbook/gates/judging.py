@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cutover.runbook.gates.reading import Reading
     from cutover.runbook.gates.results import Asked, Taken
 
+_LATE_S = 3.0
+"""So far may the load generator's seconds be behind the clock."""
 _EARLY_CONFIDENCE = 1000
 """Before the last look at a weight a share must be so many times less likely: many looks find outliers by chance."""
 
@@ -252,7 +254,11 @@ def _failed_requests(policy: Policy, taken: Taken) -> _Found:
 
 def _load_attempted(policy: Policy, taken: Taken) -> _Found:
     load, limit = _raw(taken, "load"), policy.load.min_attempted_ratio
-    attempted, planned = reading.whole(load, "attempted"), float(load["planned"])
+    attempted, planned, seconds = reading.whole(load, "attempted"), float(load["planned"]), float(load["seconds"])
+    # A generator that stands still writes no seconds; what it should have sent in them was planned all the same.
+    due_s = float(load["elapsed_s"]) - _LATE_S
+    if 0 < seconds < due_s:
+        planned *= due_s / seconds
     value = attempted / planned if planned > 0 else None
     if load["running"] is not True:
         result, reason = GateVerdict.ERROR, "the load generator has ended"

@@ -152,7 +152,8 @@ def of_load(asker: Asker, load: Load, since: datetime | None, *, at: datetime) -
 
     def question() -> dict[str, Any]:
         totals = load.window(since) if since else load.totals()
-        return {**plain(totals), "running": load.running(), "green": green}
+        elapsed_s = (at - since).total_seconds() if since else totals.seconds
+        return {**plain(totals), "running": load.running(), "green": green, "elapsed_s": elapsed_s}
 
     return asked(asker, "load", words, question, at=at)
 
