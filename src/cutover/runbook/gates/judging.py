@@ -256,7 +256,7 @@ def _load_attempted(policy: Policy, taken: Taken) -> _Found:
     load, limit = _raw(taken, "load"), policy.load.min_attempted_ratio
     attempted, planned, seconds = reading.whole(load, "attempted"), float(load["planned"]), float(load["seconds"])
     # A generator that stands still writes no seconds; what it should have sent in them was planned all the same.
-    due_s = float(load["elapsed_s"]) - _LATE_S
+    due_s = float(load.get("elapsed_s", 0.0)) - _LATE_S
     if 0 < seconds < due_s:
         planned *= due_s / seconds
     value = attempted / planned if planned > 0 else None

@@ -219,8 +219,11 @@ class _Replay:
             self.differ("the policy of this record has no such gate", line=number, gate=name)
             return
         self.verdicts += 1
-        self._compare(result, line.said, number, "the sample")
-        self._compare(result, entry.data, number, "the journal")
+        self._compare(result, entry.data, number)
+        for key in _COMPARED:
+            if line.said.get(key) != entry.data.get(key):
+                what = f"{key} is {line.said.get(key)} in the sample, {entry.data.get(key)} in the journal"
+                self.differ(what, line=number, gate=name)
         if taken.percent is not None:
             self.seen.append(result)
             pair = judging.pair_of(self.policy, taken, number)
@@ -238,11 +241,11 @@ class _Replay:
             self.differ(f"it cannot be read: {type(problem).__name__}: {problem}", line=number, gate=_name(entry))
             return None
 
-    def _compare(self, result: GateResult, said: Mapping[str, Any], number: int, where: str) -> None:
+    def _compare(self, result: GateResult, said: Mapping[str, Any], number: int) -> None:
         again = plain(result)
         for key in _COMPARED:
             if said.get(key) != again[key]:
-                what = f"{key} is {again[key]} from its raw answers, {said.get(key)} in {where}"
+                what = f"{key} is {again[key]} from its raw answers, {said.get(key)} in the journal"
                 self.differ(what, line=number, gate=result.name)
 
     def _decision(self, entry: Entry) -> None:
