@@ -260,9 +260,13 @@ def _become(place: layout.Place, folder: Path, argv: Sequence[str], *, new_group
 
 def run_inside(place: layout.Place, argv: Sequence[str]) -> int:
     """Run a command inside the sandbox in the foreground and return its exit code (128 + n when signal n ended it)."""
-    between, command = spawn(place, argv)
+    command: int | None = None
+    early: list[int] = []
 
     def pass_on(number: int, _frame: object) -> None:
+        if command is None:  # the command is being started, and may be heard of already
+            early.append(number)
+            return
         with contextlib.suppress(ProcessLookupError):
             os.kill(command, number)
 
@@ -270,6 +274,9 @@ def run_inside(place: layout.Place, argv: Sequence[str]) -> int:
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGHUP, pass_on)
+    between, command = spawn(place, argv)
+    for number in early:
+        pass_on(number, None)
     _, status = os.waitpid(between, 0)
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
