@@ -23,7 +23,7 @@ DOCUMENTS = [
     *sorted((project.ROOT / "rehearsal").rglob("*.md")),
 ]
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
-COMMAND = re.compile(r"^ {4}(?:\./)?cutover ([a-z]+(?: [a-z]+)?)", re.MULTILINE)
+COMMAND = re.compile(r"^ {4}(?:\./)?cutover ([a-z-]+(?: [a-z]+)?)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=[str(path.relative_to(project.ROOT)) for path in DOCUMENTS])
