@@ -64,7 +64,7 @@ def test_a_signal_to_nobody_is_an_error(injector: strikes.Injector) -> None:
 def test_a_frozen_process_goes_on_by_itself(
     injector: strikes.Injector, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (fault,) = faults.named(["server-freezes:1"])
+    (fault,) = faults.named(["server-freezes:2"])
     monkeypatch.setattr(strikes, "_processes", lambda *_, **__: iter([process.pid]))
     injector._freeze(fault)
     assert _becomes(process.pid, "T")
