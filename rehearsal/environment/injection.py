@@ -20,6 +20,7 @@ from rehearsal.environment.strikes import Injector
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+BAKE = "bake"
 READY = "injector-ready"
 """File in the environment's folder: what strikes at the start has struck, and the journal is awaited."""
 _LOOK_S = 0.03
@@ -38,7 +39,11 @@ def fresh_journal(record: Path, before: set[Path]) -> Path:
 
 
 def events(journal: Path) -> Iterator[tuple[str, str]]:
-    """Yield clause and event of each line that a run writes in a clause, for ever."""
+    """Yield clause and event of each line that a run writes in a clause, for ever.
+
+    The first sample of a gate after a weight is `bake` besides: what came before it was no bake.
+    """
+    weighted = ""
     with journal.open(encoding="utf-8") as file:
         held = ""
         while True:
@@ -47,8 +52,15 @@ def events(journal: Path) -> Iterator[tuple[str, str]]:
                 time.sleep(_LOOK_S)
                 continue
             entry, held = json.loads(held), ""
-            if entry.get("clause"):
-                yield str(entry["clause"]), str(entry["event"])
+            clause, event = str(entry.get("clause") or ""), str(entry["event"])
+            if not clause:
+                continue
+            yield clause, event
+            if event == "weight":
+                weighted = clause
+            elif event == "gate" and weighted == clause:
+                weighted = ""
+                yield clause, BAKE
 
 
 def inject(injector: Injector, armed: Sequence[faults.Fault], record: Path) -> None:

@@ -257,6 +257,22 @@ def test_events_are_told_as_a_new_journal_grows_and_an_old_one_is_not_read(tmp_p
     writer.join()
 
 
+def test_a_bake_begins_with_the_first_sample_after_a_weight(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    told = [
+        ("gate", "3.1b"),
+        ("weight", "3.1b"),
+        ("load", "3.1b"),
+        ("gate", "3.1b"),
+        ("gate", "3.1b"),
+        ("gate", "3.1c"),
+    ]
+    journal.write_text("".join(_line(event, clause) for event, clause in told))
+    seen = list(islice(injection.events(journal), len(told) + 1))
+    assert seen.count(("3.1b", injection.BAKE)) == 1
+    assert seen.index(("3.1b", injection.BAKE)) == 4
+
+
 def test_faults_strike_at_the_start_or_at_their_clause(
     injector: strikes.Injector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
