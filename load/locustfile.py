@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from locust.argument_parser import LocustArgumentParser
+    from locust.contrib.fasthttp import FastResponse
     from locust.env import Environment
     from locust.rpc.protocol import Message
     from locust.runners import Runner
@@ -232,6 +233,8 @@ class PublicUser(FastHttpUser):
 
     connection_timeout = 10.0
     network_timeout = 10.0
+    max_redirects = 0
+    """Who redirects does not serve: what stands there instead would answer for the platform."""
     think_time_s = 0.0
     colour_header = ""
     _due_s = 0.0
@@ -298,6 +301,7 @@ class PublicUser(FastHttpUser):
         recorder, started_s = GENERATOR.recorder, time.perf_counter()
         try:
             response = self.client.request(method, path, name=name, json=body)
+            content = response.content or b""
         except BaseException as problem:  # what ends this user too: it was sent and not answered
             recorder.add(kind, NOBODY, started_s, failed=True)
             ended = isinstance(problem, gevent.GreenletExit)
@@ -305,14 +309,23 @@ class PublicUser(FastHttpUser):
             recorder.explain(method=method, name=name, error=error, colour="")
             raise
         colour = str((response.headers.get(self.colour_header) if response.headers else None) or NOBODY)
-        if response.status_code == expected:
-            recorder.add(kind, colour, started_s)
-            return response.content or b""
-        recorder.add(kind, colour, started_s, failed=True)
-        status = response.status_code
-        error = f"status {status}" if status else f"no answer: {getattr(response, 'error', None)}"
+        error = problem_of(response, expected)
+        recorder.add(kind, colour, started_s, failed=bool(error))
+        if not error:
+            return content
         recorder.explain(method=method, name=name, error=error, colour="" if colour == NOBODY else colour)
         return None
+
+
+def problem_of(response: FastResponse, expected: int) -> str:
+    """Return why an answer is none or not a good one; empty when it is. To Locust, half an answer is a whole one."""
+    status = response.status_code
+    if not status:
+        return f"no answer: {getattr(response, 'error', None)}"
+    if status != expected:
+        return f"status {status}"
+    is_whole = getattr(response._response, "message_complete", False)  # noqa: SLF001 (nothing else tells)
+    return "" if is_whole else "the answer was cut off"
 
 
 def identifiers(answer: bytes | None) -> list[str]:

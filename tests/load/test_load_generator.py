@@ -36,6 +36,9 @@ class Platform:
     def __init__(self) -> None:
         self.markers: list[int] = []
         self.failing = False
+        self.redirecting = False
+        self.cut_off_bytes = 0
+        """Of each answer's body: never sent."""
         self.held_s = 0.0
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -54,7 +57,10 @@ class Platform:
                     colour = "green" if outer._count % 4 == 0 else "blue"
                 self.send_response(status)
                 self.send_header("X-Stella-Colour", colour)
-                self.send_header("Content-Length", str(len(content)))
+                if status == 302:
+                    self.send_header("Location", "/maintenance")
+                self.send_header("Content-Length", str(len(content) + outer.cut_off_bytes))
+                self.close_connection = self.close_connection or outer.cut_off_bytes > 0
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -74,6 +80,8 @@ class Platform:
         self._closed.wait(self.held_s)
         if self.failing:
             return 500, b"{}"
+        if self.redirecting and path != "/maintenance":
+            return 302, b"{}"
         if method == "POST" and path == "/api/v1/markers":
             with self._lock:
                 self.markers.append(json.loads(body)["number"])
@@ -163,6 +171,31 @@ def test_failures_are_counted_and_named(runner: LoadRunner, platform: Platform) 
     assert summary.failed == summary.attempted > 0
     assert summary.failures[0]["error"] == "status 500"
     assert runner.markers()[1] == []
+
+
+@pytest.mark.parametrize(("redirects", "errors"), [(True, {"status 302"}), (False, {"the answer was cut off"})])
+def test_an_answer_that_is_not_whole_or_not_the_platforms_has_failed(
+    *, runner: LoadRunner, platform: Platform, redirects: bool, errors: set[str]
+) -> None:
+    platform.redirecting, platform.cut_off_bytes = redirects, 0 if redirects else 5
+    runner.start()
+    summary = runner.stop()
+    assert summary.failed == summary.attempted > 0
+    assert {failure["error"] for failure in summary.failures} == errors
+    assert runner.markers()[1] == []
+
+
+def test_a_load_whose_seconds_cannot_be_read_is_not_healthy(runner: LoadRunner, tmp_path: Path) -> None:
+    runner.start()
+    with (tmp_path / "load" / "markers.jsonl").open("a") as file:
+        file.write("{}\n")
+    deadline = time.monotonic() + 10
+    while runner.running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with pytest.raises(CouldNotMeasure) as caught:
+        runner.ensure_running()
+    assert (caught.value.code, caught.value.seen) == ("load-unreadable", "KeyError: 'number'")
+    assert not runner.stop().complete
 
 
 def test_a_load_that_is_killed_still_has_its_numbers(runner: LoadRunner, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class LoadSummary:
     failures: tuple[Mapping[str, str], ...]
     """The first hundred, each with time, method, name, error and colour."""
     complete: bool
-    """Whether generator and probe ended as they were asked to."""
+    """Whether generator and probe ended as they were asked to, and all that they wrote was read."""
 
 
 class Tally:
@@ -202,6 +202,8 @@ class LoadRunner:
         self._phases: list[_Phase] = []
         self._failures: list[Mapping[str, str]] = []
         self._lost: tuple[str, ...] = ()
+        self._unread = ""
+        """Why nothing more can be read of what they write; empty while it can."""
         self._finished: LoadSummary | None = None
 
     @staticmethod
@@ -259,7 +261,14 @@ class LoadRunner:
         return [*argv, "--expect-workers-max-wait", str(_WORKERS_CONNECT_WITHIN_S)]
 
     def _ended(self, when: str, *, code: str) -> CouldNotMeasure:
-        """Return the error for whichever of the two has ended."""
+        """Return the error for whichever of the two has ended, or for what they write when it cannot be read."""
+        if self._unread:
+            return CouldNotMeasure(
+                "what the load generator and the probe measure cannot be read any more",
+                code="load-unreadable",
+                seen=self._unread,
+                do="see load/ in the record: whether its files are whole, and its disk has room",
+            )
         is_probe = self._process is not None and self._process.running()
         process, name = (self._probe.process, "probe") if is_probe else (self._process, "locust")
         return CouldNotMeasure(
@@ -272,7 +281,8 @@ class LoadRunner:
     def ensure_running(self) -> None:
         """Start both, unless they run.
 
-        Raises: CouldNotMeasure `load-ended` or `probe-ended` when one ran and ended by itself.
+        Raises: CouldNotMeasure `load-ended` or `probe-ended` when one ran and ended by itself, `load-unreadable` when
+        nothing is read of them any more.
         """
         if self._process is None:
             self.start()
@@ -280,8 +290,9 @@ class LoadRunner:
             raise self._ended("by itself", code="load-ended")
 
     def running(self) -> bool:
-        """Whether both are alive."""
-        return self._process is not None and self._process.running() and self._probe.running()
+        """Whether both are alive, and what they write is read."""
+        is_read = not self._unread
+        return is_read and self._process is not None and self._process.running() and self._probe.running()
 
     @property
     def process(self) -> Companion | None:
@@ -307,6 +318,7 @@ class LoadRunner:
             self._stopping.set()
             if self._tail is not None:
                 self._tail.join(_STOP_S)
+                ended_well = ended_well and not self._unread and not self._tail.is_alive()
             ended_well = self._probe.end() and ended_well
         self._finished = self._summary(complete=ended_well)
         if self._process is not None:
@@ -384,6 +396,16 @@ class LoadRunner:
             return self.run, list(self._acknowledged)
 
     def _follow(self) -> None:
+        """Read the files as they grow; from when they cannot be read, nothing is measured."""
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001 (whatever it was, a load that nobody reads must not look healthy)
+            self._unread = f"{type(error).__name__}: {error}"
+        finally:
+            for file in (self._requests, self._histograms, self._markers):
+                file.close()
+
+    def _read(self) -> None:
         """Read the files as they grow, until the load is over and read to its end."""
         while True:
             ended = self._stopping.is_set()
@@ -399,8 +421,6 @@ class LoadRunner:
             for line in lines:
                 self._take(line)
             if ended:
-                for file in (self._requests, self._histograms, self._markers):
-                    file.close()
                 return
             self._stopping.wait(_LOOK_S)
 
