@@ -375,6 +375,22 @@ def test_roles_swapped(cluster: MemoryCluster, journal: Journal) -> None:
     assert routing.primary_backend() == "green/stellaops-green"
 
 
+def test_a_restore_goes_on_where_the_grants_cannot_be_read(
+    cluster: MemoryCluster, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.put(http_route(backends=[backend("stellaops-green", namespace="green")]))
+    cluster.put(grant())
+    routing = routes(cluster, journal, Roles(blue=GREEN, green=BLUE))
+    routing.promote()
+
+    def refusing(kind: str) -> tuple[Any, ...]:
+        raise CouldNotMeasure(f"{kind} is forbidden", code="kubernetes-forbidden")
+
+    monkeypatch.setattr(cluster, "of_every_namespace", refusing)
+    routing.restore()
+    assert routing.primary_backend() == "green/stellaops-green"
+
+
 @pytest.mark.parametrize(
     "moves", ["", "50", "10 25", "10 0", "promote", "100 promote", "10 restore", "promote restore", "restore 10"]
 )

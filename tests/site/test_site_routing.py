@@ -258,6 +258,20 @@ def test_drift_names_what_somebody_else_changed(
     assert caught.value.code == "changed-by-someone-else"
 
 
+def test_the_next_process_sees_what_was_changed_before_it_began(
+    routing: NginxRouting, cluster: MemoryCluster, journal: Journal
+) -> None:
+    routing.shift(10)
+    cluster.put(ingress(annotations={"nginx.ingress.kubernetes.io/affinity": "cookie"}))
+    stand_in: Any = cluster
+    for _ in range(2):
+        routing = NginxRouting(
+            NGINX, cluster=stand_in, public=stand_in, roles=Roles(blue=BLUE, green=GREEN), journal=journal
+        )
+        routing.shift(25)
+        assert [finding.code for finding in routing.drift()] == ["route-changed"]
+
+
 def test_what_no_controller_reads_is_no_drift(routing: NginxRouting, cluster: MemoryCluster) -> None:
     routing.shift(10)
     cluster.put(_edited(cluster, "example.com/seen", "yes"))
@@ -309,6 +323,26 @@ def test_a_restore_is_done_before_it_complains(routing: NginxRouting, cluster: M
     assert (caught.value.code, caught.value.seen) == ("route-not-kept", "read back stellaops-blue and x")
     assert not routing.is_split()
     assert journal.last("weight", percent=0) is not None
+
+
+@pytest.mark.parametrize("refused", ["canary", "main"])
+def test_what_a_restore_cannot_change_keeps_nothing_else_from_it(
+    routing: NginxRouting, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    routing.shift(50)
+    cluster.put(ingress(backend="to-green"))  # a promotion that was cut off before the canary was removed
+    patch = cluster.patch
+
+    def refusing(kind: str, namespace: str, name: str, operations: Any) -> Any:  # noqa: ANN401
+        if name == refused:
+            raise CouldNotMeasure("a webhook refuses", code="kubernetes-refused")
+        return patch(kind, namespace, name, operations)
+
+    monkeypatch.setattr(cluster, "patch", refusing)
+    with pytest.raises(CouldNotMeasure):
+        routing.restore()
+    assert not routing.is_split()
+    assert routing.primary_backend() == ("to-green" if refused == "main" else "stellaops-blue")
 
 
 @pytest.mark.parametrize("text", ["", "ten", "101", "-1", "1.5", "²"])

@@ -57,7 +57,8 @@ class LastSet:
 
     def adopt(self, place: Place, manifest: Mapping[str, Any] | None) -> None:
         """Take an object that the run only uses as it is found at first; later readings change nothing."""
-        self._facts.setdefault(place, facts_of(manifest))
+        if place not in self._known():
+            self._facts[place] = facts_of(manifest)
 
     def set(self, place: Place, manifest: Mapping[str, Any] | None) -> None:
         """Take what the API server answered to our own write; None for an object that we removed."""
@@ -66,17 +67,18 @@ class LastSet:
     def keep(self) -> None:
         """Write all of it into the journal."""
         if self._journal is not None:
-            self._journal.write(EVENT, objects={"/".join(place): facts for place, facts in self._facts.items()})
+            self._journal.write(EVENT, objects={"/".join(place): facts for place, facts in self._known().items()})
 
     def _known(self) -> Mapping[Place, Facts | None]:
-        if self._facts or self._journal is None:
+        """Return what this process set or found, over what one before it had kept."""
+        if self._journal is None:
             return self._facts
         entry = self._journal.last(EVENT)
         found: dict[Place, Facts | None] = {}
         for key, facts in (entry.data["objects"] if entry is not None else {}).items():
             kind, namespace, name = key.split("/")
             found[kind, namespace, name] = facts
-        return found
+        return found | self._facts
 
     def drift(self, read: Callable[[str, str, str], Mapping[str, Any] | None]) -> tuple[RouteFinding, ...]:
         """Compare every object with what was set; empty also when this run has set nothing yet.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cutover.errors import Refused, WrongInput
+from cutover.errors import CutoverError, Refused, WrongInput
 from cutover.site.routing.drift import LastSet, facts_of
 
 if TYPE_CHECKING:
@@ -183,6 +183,18 @@ class SiteRouting(ABC):
                     raise
             else:
                 return
+
+    @staticmethod
+    def _do_all(*changes: Callable[[], None]) -> None:
+        """Make every change whatever became of those before it, then raise the first error."""
+        problems = []
+        for change in changes:
+            try:
+                change()
+            except CutoverError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
 
     def _keep(self, percent: int, environment: Environment) -> None:
         """Write what was set into the journal: the weight, and the routes as they are now to stay."""

@@ -211,12 +211,13 @@ class NginxRouting(SiteRouting):
     def restore(self) -> None:
         """Send every request to blue: the canary to 0 and away, the public route to blue's Service (R.1, F.4).
 
-        Idempotent. Somebody else's change in between is read again and overruled: blue serves is the safe state.
+        Idempotent. Somebody else's change in between is read again and overruled: blue serves is the safe state. What
+        cannot be changed keeps nothing else from it.
         Raises: ClauseFailed `route-not-kept`, after all was done, when the route names another Service still or again.
         """
-        self._insist(self._silence_canary)
-        self._insist(self._leave_green)
-        self._remove_canary()
+        self._do_all(
+            lambda: self._insist(self._silence_canary), lambda: self._insist(self._leave_green), self._remove_canary
+        )
         self._keep(0, self._roles.green)
         self._require_named(self.service_beside_route(self._roles.blue))
 
