@@ -89,6 +89,28 @@ LEADS: list[tuple[str, list[Any], list[str], list[str]]] = [
     ("an Ingress by the bridge", [ingress(backend="to-green"), BRIDGE], [], ["Ingress main in namespace prod"]),
     ("a bridge that nobody names", [BRIDGE], [], []),
     (
+        "a second Service over the same pods",
+        [
+            service("stellaops-blue", "prod", selector={"app": "web", "release": "blue"}),
+            service("preview", "prod", selector={"app": "web", "release": "blue", "track": "next"}),
+            ingress("preview", backend="preview"),
+        ],
+        ["Ingress preview in namespace prod"],
+        [],
+    ),
+    (
+        "a Service over other pods",
+        [
+            service("stellaops-blue", "prod", selector={"app": "web", "release": "blue"}),
+            service("cache", "prod", selector={"app": "cache", "release": "blue"}),
+            service("outside", "prod", selector={}),
+            ingress("cache", backend="cache"),
+            ingress("outside", backend="outside"),
+        ],
+        [],
+        [],
+    ),
+    (
         "a default backend",
         [{**ingress("all"), "spec": {"defaultBackend": {"service": {"name": "stellaops-blue"}}}}],
         ["Ingress all in namespace prod"],

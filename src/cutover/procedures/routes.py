@@ -92,15 +92,22 @@ def roles_by_route(site: Site) -> Roles:
 def routes_to(site: Site, environment: Environment) -> tuple[str, ...]:
     """Name every route of the allowed namespaces that leads to a colour, of whichever kind and weight, sorted (5.2).
 
-    A route leads there by the colour's own Service, or by a Service of another namespace that stands for it.
+    A route leads there by the colour's own Service, by another over the same pods, or by a Service of another namespace
+    that stands for it.
     Raises:
         CouldNotMeasure: the cluster does not answer.
     """
     own = (environment.namespace, environment.service)
-    names = {own} | {
-        (service["metadata"]["namespace"], service["metadata"]["name"])
+    services = {
+        (service["metadata"]["namespace"], service["metadata"]["name"]): service["spec"]
         for service in site.cluster.of_every_namespace("Service")
-        if str(service["spec"].get("externalName", "")).startswith(f"{environment.service}.{environment.namespace}.svc")
+    }
+    pods = services.get(own, {}).get("selector") or {}
+    names = {own} | {
+        (namespace, name)
+        for (namespace, name), spec in services.items()
+        if str(spec.get("externalName", "")).startswith(f"{environment.service}.{environment.namespace}.svc")
+        or (namespace == environment.namespace and _share(spec.get("selector") or {}, pods))
     }
     return tuple(
         sorted(
@@ -110,6 +117,11 @@ def routes_to(site: Site, environment: Environment) -> tuple[str, ...]:
             if names & set(backends(route))
         )
     )
+
+
+def _share(selector: Mapping[str, str], pods: Mapping[str, str]) -> bool:
+    """Whether one of two selectors selects all that the other does; one that names no label selects nothing."""
+    return bool(selector and pods) and (selector.items() >= pods.items() or selector.items() <= pods.items())
 
 
 def _of_ingress(ingress: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
