@@ -148,6 +148,25 @@ def test_a_line_more_is_named(record: Path) -> None:
     assert any("no entry of the journal names line 6" in one for one in said(record))
 
 
+def test_a_line_that_is_there_twice_is_named(record: Path) -> None:
+    lines = lines_of(record)
+    write(record, [*lines, lines[4]])
+    assert any(f"no entry of the journal names line {len(lines) + 1}" in one for one in said(record))
+
+
+def test_a_record_without_a_verdict_is_no_equal_record(upgrade: Upgrade) -> None:
+    upgrade.path("policy.toml").write_text(upgrade.policy.text, encoding="utf-8")
+    upgrade.journal.write("run_started", policy_sha256=upgrade.policy.sha256)
+    with pytest.raises(WrongInput, match="no gate"):
+        replay.replay(upgrade.folder)
+
+
+def test_samples_that_the_journal_never_names_differ(record: Path) -> None:
+    path = record / "journal.jsonl"
+    path.write_text(path.read_text().splitlines(keepends=True)[0], encoding="utf-8")
+    assert any("no entry of the journal names line 1 " in one for one in said(record))
+
+
 def test_no_samples_at_all_is_no_equal_record(record: Path) -> None:
     (record / "gates" / "samples.jsonl").unlink()
     assert len(said(record)) >= replay.replay(record).verdicts

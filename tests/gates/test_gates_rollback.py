@@ -9,6 +9,7 @@ from quiet_site import FakeLoad, FakeRouting, FakeSite
 
 from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.runbook import gates, rollback
+from cutover.runbook.ports import Served
 
 if TYPE_CHECKING:
     from cutover.clock import ManualClock
@@ -46,6 +47,22 @@ def test_what_is_not_proven_is_said(upgrade: Upgrade, answers: dict[str, int], s
     assert not report.is_proven
     assert report.serves == serves
     assert report.took_s >= upgrade.policy.limits.rollback_s
+
+
+def test_a_last_look_that_happens_to_see_blue_alone_is_no_proof(upgrade: Upgrade) -> None:
+    site = FakeSite(routing=_SeldomGreen())
+    report = rollback.restore_blue(upgrade, site, trigger="a gate failed")
+    assert not report.is_proven
+    assert report.serves == "mixed"
+
+
+class _SeldomGreen(FakeRouting):
+    """Green still has one request of a hundred: few look as if there were none."""
+
+    def who_serves(self, requests: int) -> Served:
+        green = requests // 100
+        by_colour = {"blue": requests - green, "green": green}
+        return Served(total=requests, by_colour=by_colour, failed=0, pods={}, problems=())
 
 
 def test_a_route_that_cannot_be_changed_is_an_error_and_in_the_journal(upgrade: Upgrade) -> None:

@@ -17,7 +17,7 @@ from scipy.stats import binom
 from cutover.errors import ClauseFailed, CouldNotMeasure, Undecided
 from cutover.policy import GATE_NAMES
 from cutover.runbook import gates
-from cutover.runbook.gates import GateVerdict
+from cutover.runbook.gates import GateVerdict, baking
 from cutover.runbook.ports import LoadTotals
 
 if TYPE_CHECKING:
@@ -324,6 +324,56 @@ def test_a_policy_may_bear_a_bad_sample_and_says_so(policy: Policy) -> None:
     assert "1 of 3 samples" in found.reason
     assert gates.assess([good, bad, bad], limits)[0].result is GateVerdict.FAIL
     assert gates.assess([bad], limits)[0].result is GateVerdict.FAIL, "all samples are bad"
+
+
+@pytest.mark.parametrize("name", ["evidence_operations", "attestation_success"])
+def test_what_is_over_the_whole_weight_is_never_borne(policy: Policy, name: str) -> None:
+    bad = gates.judge(policy, sampled(name, [0.1], [500.0]))
+    good = gates.judge(policy, sampled(name, [1.0], [500.0]))
+    limits = replace(policy.gates, failure_limit=1)
+    assert gates.assess([good, good, bad], limits)[0].result is GateVerdict.FAIL
+
+
+@pytest.mark.parametrize("name", [name for name in GATE_NAMES if name.endswith("_vs_blue")])
+def test_a_comparison_over_the_whole_weight_is_never_borne(policy: Policy, name: str) -> None:
+    empty = gates.judge(policy, replace(sampled("error_ratio", [0.0], [500.0]), name=name))
+    good, bad = replace(empty, result=GateVerdict.PASS), replace(empty, result=GateVerdict.FAIL)
+    limits = replace(policy.gates, failure_limit=1)
+    assert gates.assess([good, good, bad], limits)[0].result is GateVerdict.FAIL
+
+
+def test_a_number_of_the_load_over_the_whole_weight_is_never_borne(policy: Policy) -> None:
+    empty = gates.judge(policy, sampled("error_ratio", [0.0], [500.0]))
+    good = replace(empty, name="own", source="load", result=GateVerdict.PASS)
+    limits = replace(policy.gates, failure_limit=1)
+    assert gates.assess([good, replace(good, result=GateVerdict.FAIL)], limits)[0].result is GateVerdict.FAIL
+
+
+def test_a_bake_too_short_for_the_markers_waits_for_them(
+    upgrade: Upgrade, site: FakeSite, load: FakeLoad, policy: Policy
+) -> None:
+    upgrade.policy = replace(
+        policy,
+        traffic=replace(policy.traffic, bake_s=1.0, min_requests=1),
+        gates=replace(policy.gates, range_s=1.0, compare=replace(policy.gates.compare, enabled=False)),
+        probe=replace(policy.probe, min_answers=1),
+    )
+    site.database.present.remove(7)
+    with pytest.raises(ClauseFailed) as raised:
+        gates.bake(upgrade, site, load, percent=10)
+    assert raised.value.facts["gates"] == ["write_markers"]
+
+
+def test_a_gate_that_was_never_sampled_has_not_passed(
+    upgrade: Upgrade, site: FakeSite, load: FakeLoad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baking._Watch, "_metrics", lambda *_: iter(()))
+    with pytest.raises(CouldNotMeasure) as raised:
+        gates.bake(upgrade, site, load, percent=10)
+    assert set(raised.value.facts["gates"]) >= set(gates.GATES)
+    decided = upgrade.journal.last("gate_decision")
+    assert decided is not None
+    assert decided.data["decision"] == "rollback"
 
 
 def test_prometheus_gone_is_an_error_and_never_a_pass(upgrade: Upgrade, site: FakeSite, load: FakeLoad) -> None:

@@ -67,6 +67,7 @@ import json
 import os
 import signal
 import time
+import types
 
 import pytest
 from pytest_bdd import given, parsers, then, when
@@ -80,7 +81,8 @@ DO = json.loads(os.environ["MINIATURE"])
 @pytest.fixture(scope="session")
 def upgrade(request):
     run = run_of(request.config)
-    run.site = object()
+    restored = run.upgrade.folder / "restored"
+    run.site = types.SimpleNamespace(routing=types.SimpleNamespace(restore=restored.touch))
     return run.upgrade
 
 
@@ -113,6 +115,8 @@ def performed(upgrade, clause):
         with journal.action("decommission"):
             pass
     if clause == "R.1":
+        if "R.1 begins" in DO:
+            interrupt(DO["R.1 begins"])
         journal.write("rollback_started", trigger="clause")
         journal.write("rollback_finished", took_s=0.2, serves="blue")
     match DO.get(clause):
@@ -138,6 +142,13 @@ def performed(upgrade, clause):
             pytest.skip("not today")
         case "exit":
             pytest.exit("enough")
+        case "disk-full":
+            def refuse(*_, **__):
+                raise OSError(28, "No space left on device")
+
+            type(journal).write = refuse
+            upgrade.path = refuse
+            raise OSError(28, "No space left on device")
         case "SIGINT" | "SIGTERM" | "SIGHUP" as name:
             interrupt(name)
         case "twice":

@@ -156,6 +156,19 @@ def test_a_stop_whose_rescue_fails_is_a_failure(miniature: Miniature) -> None:
     assert ran.reason("R.1") == "blue does not serve every request: served by mixed"
 
 
+def test_a_stop_as_the_way_back_begins_restores_blue(miniature: Miniature) -> None:
+    ran = miniature.run(do={"3.2": "crash", "R.1 begins": "SIGINT"})
+    assert ran.code != 0
+    assert ran.verdict["rollback"]["serves"] == "blue"
+
+
+def test_blue_gets_the_traffic_back_though_nothing_can_be_written(miniature: Miniature) -> None:
+    ran = miniature.run(do={"3.2": "disk-full"})
+    assert ran.code != 0
+    assert ran.folder is not None
+    assert (ran.folder / "restored").exists()
+
+
 def test_a_stop_before_any_traffic_restores_nothing(miniature: Miniature) -> None:
     ran = miniature.run(do={"1.1a": "SIGINT"})
     assert (ran.code, ran.results()["R.1"]) == (4, "NOT_RUN")

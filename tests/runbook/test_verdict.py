@@ -329,6 +329,8 @@ def test_a_gate_that_its_clause_tells_of_is_not_said_twice() -> None:
         ("error_ratio", ["PASS", "INCONCLUSIVE"], "INCONCLUSIVE"),
         ("error_ratio", ["PASS", "NO_DATA"], "ERROR"),
         ("failed_requests", ["FAIL", "PASS"], "FAILED"),
+        ("attestation_success", ["PASS", "FAIL"], "FAILED"),
+        ("latency_p99_vs_blue", ["PASS", "FAIL"], "FAILED"),
     ],
 )
 def test_what_the_policy_bears_is_no_reason_to_fail(name: str, results: list[str], outcome: str) -> None:
@@ -361,6 +363,16 @@ def test_what_the_traffic_showed_forbids_passing(event: str, data: dict[str, Any
     judged = full(("3.1a", "PASS")).add(event, "3.1a", **data).judge("3.1a")
     assert (judged.outcome, judged.exit_code) == (Outcome.FAILED, 1)
     assert judged.reasons[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("failed", "at_probe", "outcome"), [(0, 1, "FAILED"), (1, 0, "PASSED"), (0, 0, "PASSED"), (1, 1, "FAILED")]
+)
+def test_a_request_that_failed_at_the_probe_alone_counts(failed: int, at_probe: int, outcome: str) -> None:
+    lines = Lines(max_failed=failed).evidence().result("3.1a", "PASS")
+    probe = {"planned": 40, "answered": 40 - at_probe, "failed": at_probe}
+    lines.add("load_finished", planned=100, attempted=100, failed=failed, by_colour={}, probe=probe)
+    assert lines.judge("3.1a").outcome == outcome
 
 
 def test_a_share_at_the_very_end_of_its_interval_is_inside() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cutover.clock import parse_rfc3339, rfc3339
 from cutover.model import Result, worst
-from cutover.runbook.gates.results import CUMULATIVE
+from cutover.runbook.gates.results import is_cumulative
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,17 @@ def contradictions(entries: Sequence[Told], *, rolled_back: bool) -> list[str]:
             found.append(f"the share of green at {data.get('percent')} % is outside of its interval")
         if entry.event == "gate_decision" and data.get("decision") == ROLLBACK:
             found.append(f"{data.get('gate')} decided to go back at {data.get('percent')} %, and that was not done")
-    return found
+    return found if rolled_back else [*found, *_failed_at_probe(entries)]
+
+
+def _failed_at_probe(entries: Sequence[Told]) -> list[str]:
+    """Return that more requests have failed than the run bears, by the load generator and the probe together."""
+    head = next((entry.data for entry in entries if entry.event == "run_started"), {})
+    failed = _size((_probe(entries) or {}).get("failed"))
+    together = failed + _size((_load(entries) or {}).get("failed"))
+    if not failed or together <= _size(head.get("max_failed")):
+        return []
+    return [f"{failed} requests of the open-loop probe failed at the public host"]
 
 
 def verdict_of(entry: Told) -> Result:
@@ -105,7 +115,8 @@ def bad_gates(entries: Sequence[Told]) -> list[tuple[Result, str]]:
     found: dict[str, tuple[Result, str]] = {}
     for (name, _, percent), lines in _by_gate(entries).items():
         counts = Counter(verdict_of(line) for line in lines)
-        bearable = name not in CUMULATIVE and counts[Result.PASS] > 0
+        is_final = is_cumulative(name, str(lines[-1].data.get("source") or ""))
+        bearable = not is_final and counts[Result.PASS] > 0
         for line in lines:
             result = verdict_of(line)
             if result is Result.PASS or (bearable and counts[result] <= bears.get(result, 0)):

@@ -113,11 +113,14 @@ def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> Rollback
         why="during a gradual cutover the primary already names blue, and the split goes on sending to green",
     )
     served = proof or site.routing.who_serves(_LOOK)
+    serves = who(served)
+    if proof is None and serves == blue.name:
+        serves = MIXED  # few requests of blue alone prove nothing after many that were not
     return _finish(
         upgrade,
         started_s,
         took_s=took_s,
-        serves=who(served),
+        serves=serves,
         verified=proof.total if proof else 0,
         detail=detail or str(served),
     )

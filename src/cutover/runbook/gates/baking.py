@@ -13,10 +13,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cutover.errors import CutoverError, Timeout
+from cutover.policy import GATE_NAMES
 from cutover.runbook import rollback
 from cutover.runbook.gates import archive, judging, reading, results, sampling
-from cutover.runbook.gates.definitions import GATES
-from cutover.runbook.gates.results import GateVerdict, Taken
+from cutover.runbook.gates.definitions import GATES, VS_BLUE
+from cutover.runbook.gates.results import Asked, GateVerdict, Taken
 from cutover.runbook.gates.share import Share, share_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _TICK_S = 1.0
 """How often failed requests are looked at, whatever the interval of the samples is."""
 _MARKER_AGE_S = 2.0
 """A write that was acknowledged so long ago must be in the table."""
+_ELSEWHERE = frozenset({"route_topology"})
+"""Gates that are asked before a weight is set, and not while it is watched."""
 _EXTENSION = 2
 """So many bake times more are waited for what could not be decided yet: a small weight brings little."""
 
@@ -211,7 +214,7 @@ class _Watch:
         self._sampled_s = elapsed_s
         taken = list(self._samples(elapsed_s))
         judged = [(self._judge(one), one) for one in taken]
-        waits = any(self._is_held(result) for result, _ in judged) or self._lacks_pairs(taken)
+        waits = any(self._is_held(result) for result, _ in judged) or self._lacks_pairs(taken) or self._lacks(taken)
         is_last = is_last or (elapsed_s >= self._duration_s and not waits)
         if is_last:
             judged = [(self._judge(again), again) for again in (replace(one, is_last=True) for one in taken)]
@@ -222,6 +225,8 @@ class _Watch:
             result = self._judge(one)
             judged.append((result, one))
             self._write(result, one)
+        for one in self._never_sampled() if is_last else ():
+            self._write(self._judge(one), one)
         self._is_over = is_last or results.is_decided(results.assess(self._seen, self._upgrade.policy.gates))
         return tuple(result for result, _ in judged)
 
@@ -236,6 +241,31 @@ class _Watch:
         return self._compares and any(
             len(self._pairs[gate.name]) + (gate.name in more) < policy.gates.compare.min_samples for gate in _PAIRED
         )
+
+    def _lacks(self, taken: Sequence[Taken]) -> bool:
+        """Whether a gate that needs no comparison has neither a verdict nor a sample among these."""
+        seen = {result.name for result in self._seen} | {one.name for one in taken}
+        return any(name not in seen for name in self._expected if not name.endswith(VS_BLUE))
+
+    @property
+    def _expected(self) -> tuple[str, ...]:
+        """Every gate that a bake at this weight must have a verdict of."""
+        policy = self._upgrade.policy
+        names = (name for name in GATE_NAMES if name not in _ELSEWHERE)
+        own = tuple(gate.name for gate in policy.gates.custom)
+        return *own, *(
+            name
+            for name in names
+            if (self._compares or not name.endswith(VS_BLUE)) and (policy.load.write_share or name != "write_markers")
+        )
+
+    def _never_sampled(self) -> Iterator[Taken]:
+        """Yield, of each gate without a verdict at the end, that it has none: what was not sampled has not passed."""
+        seen, at = {result.name for result in self._seen}, self._upgrade.clock.now()
+        for name in self._expected:
+            if name not in seen:
+                asked = Asked(role="none", query="", time=at, raw=None, error="it was never sampled at this weight")
+                yield Taken(name=name, percent=self._percent, time=at, asked=(asked,))
 
     def _comparisons(self, *, is_last: bool) -> Iterator[Taken]:
         """Yield the comparisons that have enough pairs; of the last sample all, for too few is no pass."""

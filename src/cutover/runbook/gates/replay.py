@@ -114,6 +114,13 @@ class _Replay:
             )
         self._policy_is_the_runs(entries)
         lines = self._lines([str(entry.data["sha256"]) for entry in gates], gates)
+        if not gates and not self.found:
+            raise WrongInput(
+                f"the record {self.folder} holds no gate's verdict",
+                code="no-samples",
+                seen="no line of its journal is a gate's",
+                do="give the record of a run that came to phase 3",
+            )
         number = 0
         for entry in entries:
             match entry.event:
@@ -177,7 +184,7 @@ class _Replay:
             for offset in range(max(end - start, to - from_)):
                 at, now = start + offset, from_ + offset
                 if at >= end:
-                    self._extra(now, there[now], digests[now] in wanted)
+                    self._extra(now, there[now], digests.count(digests[now]) <= wanted.count(digests[now]))
                     continue
                 if now < to:
                     found[at + 1] = there[now]

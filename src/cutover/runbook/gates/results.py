@@ -132,7 +132,7 @@ def _names(results: Iterable[GateResult]) -> tuple[str, ...]:
 
 def _assess(samples: Sequence[GateResult], limits: Gates) -> GateResult:
     # What looks back on everything since the weight took effect does not come good by being asked again.
-    if samples[0].name in CUMULATIVE:
+    if is_cumulative(samples[0].name, samples[0].source):
         return worst_of_each(samples)[0]
     kept = not_borne([sample.result for sample in samples], limits)
     (decisive,) = worst_of_each(sample for sample in samples if sample.result in kept)
@@ -151,8 +151,14 @@ def not_borne(verdicts: Sequence[GateVerdict], limits: Gates) -> tuple[GateVerdi
     return tuple(verdict for verdict in verdicts if verdict not in bears or counts[verdict] > bears[verdict])
 
 
-CUMULATIVE = frozenset(
+_CUMULATIVE = frozenset(
     {
+        "evidence_operations",
+        "attestation_success",
+        "error_ratio_vs_blue",
+        "latency_p99_vs_blue",
+        "evidence_operations_vs_blue",
+        "attestation_success_vs_blue",
         "failed_requests",
         "load_attempted",
         "probe_latency",
@@ -164,6 +170,11 @@ CUMULATIVE = frozenset(
     }
 )
 """Gates of which one bad sample is final, whatever the policy bears."""
+
+
+def is_cumulative(name: str, source: str) -> bool:
+    """Whether a gate's samples look back on the whole weight; what the load says, a gate of the policy too, does."""
+    return name in _CUMULATIVE or source == "load"
 
 
 def is_decided(results: Sequence[GateResult]) -> bool:
