@@ -121,9 +121,11 @@ class Ledger:
             self._write(end_s=self._next + 1.0)
 
     def finish(self, *, now_s: float) -> None:
-        """Write what has begun and not ended. Idempotent."""
+        """Write what has begun and not ended; who has not reported its last is lost, and its counts too. Idempotent."""
         if self._ended:
             return
+        for worker in self._workers.values():
+            worker.lost = worker.lost or not worker.has_ended
         while self._next + 1 <= now_s:
             self._write(end_s=self._next + 1.0)
         self._write(end_s=now_s)

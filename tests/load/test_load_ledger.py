@@ -161,6 +161,13 @@ def test_the_end_writes_what_is_left_and_once(ledger: Ledger, folder: Path) -> N
     assert found[-1]["elapsed_s"] == 1.1
 
 
+def test_who_has_not_reported_its_last_is_lost_at_the_end(ledger: Ledger, folder: Path) -> None:
+    ledger.take("one", report(0, sent_s=SECOND + 1.0), now_s=SECOND + 1.0)
+    ledger.take("two", report(0, sent_s=SECOND + 1.0, is_last=True), now_s=SECOND + 1.0)
+    ledger.finish(now_s=SECOND + 1.5)
+    assert [line["workers_lost"] for line in lines(folder)][-1] == ["one"]
+
+
 def test_the_last_reports_of_all_but_lost_workers_are_awaited(ledger: Ledger) -> None:
     for name in ("one", "two", "three"):
         ledger.take(name, report(0, sent_s=SECOND + 1.0), now_s=SECOND + 1.0)

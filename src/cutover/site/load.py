@@ -94,7 +94,7 @@ class LoadSummary:
     failures: tuple[Mapping[str, str], ...]
     """The first hundred, each with time, method, name, error and colour."""
     complete: bool
-    """Whether generator and probe ended as they were asked to, and all that they wrote was read."""
+    """Whether generator and probe ended as they were asked to, no worker was lost, and all that they wrote was read."""
 
 
 class Tally:
@@ -320,7 +320,7 @@ class LoadRunner:
                 self._tail.join(_STOP_S)
                 ended_well = ended_well and not self._unread and not self._tail.is_alive()
             ended_well = self._probe.end() and ended_well
-        self._finished = self._summary(complete=ended_well)
+        self._finished = self._summary(complete=ended_well and not self._lost)
         if self._process is not None:
             self._write_summary(self._finished)
         return self._finished
