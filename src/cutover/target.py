@@ -526,6 +526,8 @@ def _check(target: Target) -> None:
         faults.append((f"kubernetes.context: {context} is not among kubernetes.allowed_contexts", "add it there"))
     if (blue.namespace, blue.release) == (green.namespace, green.release):
         faults.append(("colours: blue and green are the same release", "name two releases"))
+    if isinstance(routing, NginxRoutes) and routing.canary == routing.primary:
+        faults.append(("routing.canary: it is the public route, and canaries are deleted", "name another Ingress"))
     if target.upgrade.from_release == target.upgrade.to_release:
         faults.append(("upgrade: from and to are the same release", "name two releases"))
     if any(len(secret) < SHORTEST_SECRET for secret in target._secrets_in_target()):  # noqa: SLF001  # its own module

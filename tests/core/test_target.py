@@ -251,6 +251,7 @@ def test_how_the_public_route_names_a_colour(write: Write, kind: str, names: dic
         ('"stellaops-green"]', '"elsewhere"]', "colours.green.namespace: stellaops-green is not among"),
         ('allowed_contexts = ["staging-eu"]', 'allowed_contexts = ["x"]', "kubernetes.context: staging-eu is not"),
         ('namespace = "stellaops-prod"\nprimary', 'namespace = "default"\nprimary', "routing.namespace: default"),
+        ('canary = "stellaops-canary"', 'canary = "stellaops-main"', "routing.canary: it is the public route"),
         ('to = "2027.Q2"', 'to = "2027.Q1"', "from and to are the same release"),
         ('dsn_env = "STELLA_DSN"', 'dsn_env = "NOWHERE"', "the environment variable NOWHERE is not set"),
         ('dsn_env = "STELLA_DSN"', 'dsn_file = "nowhere"', "nowhere cannot be read"),
