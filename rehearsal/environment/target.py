@@ -27,7 +27,7 @@ STRATEGIES = ("gradual", "instant")
 _WEIGHTS = (10, 25, 50, 100)
 _BAKE_S = 10
 _OBSERVATION_S = 30
-_RAISED_PER_S = 1000
+_RAISED_PER_S = 600
 _RAISED_USERS = 160
 _RESERVE = 1.1
 """A generator may stay a tenth below its rate before a gate says so."""

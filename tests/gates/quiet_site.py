@@ -187,6 +187,8 @@ class FakeLoad:
     planned_ratio: float = 1.0
     probe_p99_ms: float | None = 20.0
     probe_rate: int = 20
+    stalled_at: datetime | None = None
+    """A moment at which every request of the probe took 3 s."""
     acknowledged: list[int] = field(default_factory=lambda: list(range(1, 200)))
     phases: list[str] = field(default_factory=list)
 
@@ -217,15 +219,18 @@ class FakeLoad:
         )
 
     def probe(self, since: datetime, until: datetime | None = None) -> ProbeTotals:
-        answered = self.probe_rate * math.floor(max(0.0, ((until or self.clock.now()) - since).total_seconds()))
+        end = until or self.clock.now()
+        answered = self.probe_rate * math.floor(max(0.0, (end - since).total_seconds()))
+        stalled = self.stalled_at is not None and since <= self.stalled_at <= end
+        p99_ms = 3000.0 if stalled else self.probe_p99_ms
         return ProbeTotals(
             planned=answered,
             answered=answered,
             failed=0,
             by_colour={"blue": answered},
             p50_ms=self.probe_p99_ms,
-            p99_ms=self.probe_p99_ms,
-            max_ms=self.probe_p99_ms,
+            p99_ms=p99_ms,
+            max_ms=p99_ms,
         )
 
     def markers(self) -> tuple[str, list[int]]:

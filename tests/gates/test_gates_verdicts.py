@@ -215,6 +215,18 @@ def test_no_window_reaches_back_before_the_weight(upgrade: Upgrade, site: FakeSi
 
 
 @pytest.mark.parametrize(
+    "ago_s", [0.0, 20.0], ids=["as the weight takes effect", "since the weight before was decided"]
+)
+def test_a_freeze_between_two_bakes_is_seen(upgrade: Upgrade, site: FakeSite, load: FakeLoad, ago_s: float) -> None:
+    gates.bake(upgrade, site, load, percent=10)
+    upgrade.clock.sleep(30)
+    load.share, load.stalled_at = 0.25, upgrade.clock.now() - timedelta(seconds=ago_s)
+    with pytest.raises(ClauseFailed) as failed:
+        gates.bake(upgrade, site, load, percent=25)
+    assert failed.value.facts["gates"] == ["probe_latency"]
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [("error_ratio", 0.3), ("latency_p99", 0.6), ("attestation_success", 0.5)],
 )

@@ -104,10 +104,12 @@ def performed(upgrade, clause):
             if DO.get(clause) == "break-while-shifting":
                 raise ClauseFailed("the weight does not stay")
         journal.write("weight", percent=10, target="green")
+        journal.write("gate_decision", percent=10, decision="advance")
         journal.write("load", attempted=100, failed=DO.get("failed", 0), by_colour={"blue": 90, "green": 10}, rps=50)
     if clause == "3.2":
         with journal.action("promote"):
             journal.write("weight", percent=100, target="green")
+        journal.write("gate_decision", percent=100, decision="advance")
         journal.write("load", attempted=200, failed=DO.get("failed", 0), by_colour={"blue": 90, "green": 110}, rps=50)
     if clause == "4.1a":
         journal.write("evidence", before=5, after=6, missing=0, changed=0, added=1, unchanged=5)

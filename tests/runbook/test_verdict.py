@@ -357,6 +357,9 @@ SHARE = {"percent": 10, "green": 100, "total": 1000, "low": 0.07, "high": 0.13}
             {"percent": 10, "decision": "rollback", "gate": "latency_p99"},
             "latency_p99 decided to go back at 10 %, and that was not done",
         ),
+        ("weight", {"percent": 10, "target": "green"}, "no gate decided to advance at 10 %"),
+        ("load_finished", {"attempted": 9, "complete": False}, "the load generator did not write its own summary"),
+        ("load_finished", {"attempted": 9, "complete": True, "workers_lost": ["w1"]}, "the load lost 1 of its workers"),
     ],
 )
 def test_what_the_traffic_showed_forbids_passing(event: str, data: dict[str, Any], said: str) -> None:
@@ -373,6 +376,14 @@ def test_a_request_that_failed_at_the_probe_alone_counts(failed: int, at_probe: 
     probe = {"planned": 40, "answered": 40 - at_probe, "failed": at_probe}
     lines.add("load_finished", planned=100, attempted=100, failed=failed, by_colour={}, probe=probe)
     assert lines.judge("3.1a").outcome == outcome
+
+
+def test_each_weight_needs_a_decision_of_its_own() -> None:
+    lines = full(("3.1a", "PASS")).add("weight", "3.1a", percent=10)
+    lines.add("gate_decision", "3.1a", percent=10, decision="advance").add("weight", "3.1b", percent=25)
+    assert lines.judge("3.1a").reasons[0] == "no gate decided to advance at 25 %"
+    lines.add("gate_decision", "3.1b", percent=25, decision="advance")
+    assert lines.judge("3.1a").outcome is Outcome.PASSED
 
 
 def test_a_share_at_the_very_end_of_its_interval_is_inside() -> None:

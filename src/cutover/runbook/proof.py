@@ -84,7 +84,33 @@ def contradictions(entries: Sequence[Told], *, rolled_back: bool) -> list[str]:
             found.append(f"the share of green at {data.get('percent')} % is outside of its interval")
         if entry.event == "gate_decision" and data.get("decision") == ROLLBACK:
             found.append(f"{data.get('gate')} decided to go back at {data.get('percent')} %, and that was not done")
-    return found if rolled_back else [*found, *_failed_at_probe(entries)]
+    return (
+        found if rolled_back else [*found, *_undecided(entries), *_load_cut_short(entries), *_failed_at_probe(entries)]
+    )
+
+
+def _undecided(entries: Sequence[Told]) -> list[str]:
+    """Return the weights that nobody decided to keep: each needs a bake that advanced before the next one is set."""
+    found: list[str] = []
+    waiting: object = None
+    for entry in entries:
+        if entry.event == "weight" and (_number(entry.data.get("percent")) or 0) > 0:
+            if waiting is not None and waiting != entry.data.get("percent"):
+                found.append(f"no gate decided to advance at {waiting} %")
+            waiting = entry.data.get("percent")
+        elif entry.event == "gate_decision" and entry.data.get("decision") == ADVANCE:
+            waiting = None if entry.data.get("percent") == waiting else waiting
+    return found if waiting is None else [*found, f"no gate decided to advance at {waiting} %"]
+
+
+def _load_cut_short(entries: Sequence[Told]) -> list[str]:
+    """Return that the load generator did not end in order, or lost a worker: what it did not report is not known."""
+    data = _last(entries, "load_finished")
+    lost = data.get("workers_lost") or ()
+    return [
+        *(["the load generator did not write its own summary"] if data.get("complete") is False else []),
+        *([f"the load lost {_size(lost)} of its workers"] if lost else []),
+    ]
 
 
 def _failed_at_probe(entries: Sequence[Told]) -> list[str]:

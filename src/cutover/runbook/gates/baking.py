@@ -78,6 +78,9 @@ class _Watch:
         self._archive = archive.Archive(upgrade)
         self._set = upgrade.clock.now()
         self._effective = self._set
+        kept = upgrade.journal.last("gate_decision", decision="advance")
+        self._unwatched = kept.time if kept is not None else self._set
+        """From when on nobody has watched the load: users have been there since the weight before was decided."""
         self._seen: list[GateResult] = []
         self._pairs: dict[str, list[Pair]] = {gate.name: [] for gate in _PAIRED}
         self._acknowledged: list[tuple[datetime, int]] = []
@@ -315,9 +318,10 @@ class _Watch:
         return Taken(name="failed_requests", percent=self._percent, time=at, asked=asked, is_last=False)
 
     def _of_load(self, at: datetime) -> Iterator[Taken]:
-        sent = sampling.of_load(self._upgrade, self._load, self._effective, at=at)
-        probed = sampling.of_probe(self._upgrade, self._load, self._effective, at=at)
-        for name, asked in (("load_attempted", sent), ("probe_latency", probed), ("served_by", sent)):
+        sent = sampling.of_load(self._upgrade, self._load, self._unwatched, at=at)
+        probed = sampling.of_probe(self._upgrade, self._load, self._unwatched, at=at)
+        served = sampling.of_load(self._upgrade, self._load, self._effective, at=at)
+        for name, asked in (("load_attempted", sent), ("probe_latency", probed), ("served_by", served)):
             yield Taken(name=name, percent=self._percent, time=at, asked=(asked,), is_last=False)
 
     def _routes(self, at: datetime) -> Taken:
