@@ -70,9 +70,9 @@ def target(request: pytest.FixtureRequest) -> Target:
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def site(target: Target) -> Iterator[Site]:
-    """Connect to the site."""
+    """Connect to the site anew: what a scenario puts back by hand is another's change to the engine that saw it."""
     connected = connect(target)
     yield connected
     connected.close()
@@ -98,12 +98,11 @@ def _only_where_it_applies(request: pytest.FixtureRequest, target: Target) -> No
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was(site: Site, target: Target, kubectl: Kubectl) -> Iterator[None]:
-    """Put everything back, and demand that it is what it was."""
+def _as_it_was(_only_where_it_applies: None, site: Site, target: Target, kubectl: Kubectl) -> Iterator[None]:
+    """Put everything back with kubectl alone, and demand that it is what it was."""
     green = target.default_roles().green
     before = _objects(kubectl, target)
     yield
-    site.routing.restore()
     for kind, namespace, name in _objects(kubectl, target).keys() - before.keys():
         kubectl("delete", kind, name, "-n", namespace, "--wait=true")
     for (kind, namespace, name), wanted in before.items():
