@@ -175,6 +175,16 @@ def test_restore_undoes_every_move_without_green(
     assert routing.primary_backend() == routing.service_beside_route(BLUE)
 
 
+@pytest.mark.parametrize("backends", [[backend("stellaops-gone")], []], ids=["a Service that is not there", "nothing"])
+def test_a_restore_overrules_a_route_that_names_no_colour(
+    routing: GatewayRouting, cluster: MemoryCluster, backends: list[dict[str, Any]]
+) -> None:
+    perform(routing, "50")
+    cluster.put(http_route(backends=backends))
+    routing.restore()
+    assert routing.primary_backend() == routing.service_beside_route(BLUE)
+
+
 @pytest.mark.parametrize("moves", ["50", "promote"])
 @pytest.mark.parametrize(
     ("code", "break_it"),

@@ -255,6 +255,7 @@ class GatewayRouting(SiteRouting):
     def restore(self) -> None:
         """Send every request to blue: every rule of the route that names a colour names blue alone (R.1, F.4).
 
+        Where none names a colour, as after the guide's patch to a Service that is not there (F.3), every rule does.
         Idempotent. Somebody else's change, also one that gave the route more rules, is read again and overruled: blue
         serves is the safe state.
         Raises: ClauseFailed `route-not-kept`, after all was done, when the route names another Service still or again.
@@ -269,10 +270,11 @@ class GatewayRouting(SiteRouting):
     def _leave_green(self) -> None:
         written = self._read()
         rules = [backends_of(rule) for rule in written["spec"].get("rules") or []]
+        known = {index for index, backends in enumerate(rules) if any(self._colour(backend) for backend in backends)}
         operations = [
-            {"op": "replace", "path": _backends_of_rule(index), "value": wanted}
+            {"op": "replace" if backends else "add", "path": _backends_of_rule(index), "value": wanted}
             for index, backends in enumerate(rules)
-            if any(self._colour(backend) for backend in backends)
+            if (index in known or not known)
             and (wanted := [self._backend(backends, self._roles.blue, 100)]) != backends
         ]
         if operations:
