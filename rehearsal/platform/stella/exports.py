@@ -6,6 +6,7 @@ with a manifest is a whole export; a file's name is its evidence id.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from rehearsal.platform.stella import database, deployment, instants, outputs, records, verification
@@ -42,27 +43,27 @@ def export(namespace: str, directory: Path, *, ids: Sequence[str] = ()) -> Answe
         bundles = tuple(item for item in bundles if item.id in set(ids))
     entries: list[Json] = []
     size_bytes = 0
-    contents = ObjectStore(settings.store).get_many(item.object_key for item in bundles)
-    for item, content in zip(bundles, contents, strict=True):
-        finding = verification.verify_content(item, content)
-        if finding is not None or content is None:
-            raise RefusedError(
-                f"bundle {item.id} is not what is recorded: {finding.detail if finding else 'it has no content'}",
-                code="bundle-altered",
-                remedy="run `stella evidence verify-all` to see everything that is not intact",
+    with closing(ObjectStore(settings.store).get_many(item.object_key for item in bundles)) as contents:
+        for item, content in zip(bundles, contents, strict=True):
+            finding = verification.verify_content(item, content)
+            if finding is not None or content is None:
+                raise RefusedError(
+                    f"bundle {item.id} is not what is recorded: {finding.detail if finding else 'it has no content'}",
+                    code="bundle-altered",
+                    remedy="run `stella evidence verify-all` to see everything that is not intact",
+                )
+            file = f"{BUNDLES_FOLDER}/{item.id}.tar.gz"
+            outputs.write_bytes(directory / file, content)
+            size_bytes += len(content)
+            entries.append(
+                {
+                    "id": item.id,
+                    "scan_id": item.scan_id,
+                    "file": file,
+                    "sha256": item.sha256,
+                    "size_bytes": item.size_bytes,
+                }
             )
-        file = f"{BUNDLES_FOLDER}/{item.id}.tar.gz"
-        outputs.write_bytes(directory / file, content)
-        size_bytes += len(content)
-        entries.append(
-            {
-                "id": item.id,
-                "scan_id": item.scan_id,
-                "file": file,
-                "sha256": item.sha256,
-                "size_bytes": item.size_bytes,
-            }
-        )
     outputs.write_json(
         directory / MANIFEST_NAME,
         {

@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 from rehearsal.platform.stella.errors import RefusedError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
     from rehearsal.platform.core.settings import StoreSettings
 
@@ -44,8 +44,8 @@ class ObjectStore:
         self._local = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
 
-    def get_many(self, keys: Iterable[str], *, readers: int = READERS) -> Iterator[bytes | None]:
-        """Yield the bytes of each object in the order of `keys`, None for an absent one.
+    def get_many(self, keys: Iterable[str], *, readers: int = READERS) -> Generator[bytes | None, None, None]:
+        """Yield the bytes of each object in the order of `keys`, None for an absent one; connections end with it.
 
         Raises: RefusedError, UnreachableError.
         """

@@ -106,13 +106,12 @@ class _Watch:
         then judged over the whole window, and fails by that.
         """
         upgrade, load, percent = self._upgrade, self._load, self._percent
-        green, confidence = upgrade.roles.green.name, upgrade.policy.traffic.confidence
 
         def recent() -> Share:
             # On a busy machine the newest seconds may not be written yet; what is older than the weight is none of it.
             for behind_s in _BEHIND_S:
                 since = max(self._set, upgrade.clock.now() - timedelta(seconds=_LIVE_LOOK_S + behind_s))
-                share = share_of(load.window(since), green, percent, confidence)
+                share = self._share(since)
                 if share.total:
                     break
             return share
@@ -150,6 +149,12 @@ class _Watch:
                 describe=lambda failed: "requests failed" if failed else "no request failed",
                 stop=bool,
             )
+
+    def _share(self, since: datetime) -> Share:
+        """Return what green served of the requests since a time, with the interval of the weight."""
+        upgrade = self._upgrade
+        green, confidence = upgrade.roles.green.name, upgrade.policy.traffic.confidence
+        return share_of(self._load.window(since), green, self._percent, confidence)
 
     @property
     def _compares(self) -> bool:
@@ -189,13 +194,7 @@ class _Watch:
     def _look(self) -> tuple[GateResult, ...]:
         """Look at the failed requests, and sample every gate when it is time; return what was seen."""
         policy, elapsed_s = self._upgrade.policy, self._elapsed_s
-        current = share_of(
-            self._load.window(self._effective),
-            self._upgrade.roles.green.name,
-            self._percent,
-            policy.traffic.confidence,
-        )
-        self._upgrade.journal.announce("share", **_share_facts(current))
+        self._upgrade.journal.announce("share", **_share_facts(self._share(self._effective)))
         if self._has_failed():
             failed = self._failed_requests()
             self._write(self._judge(failed), failed)
@@ -369,8 +368,7 @@ class _Watch:
     def decide(self) -> Bake:
         """Write what green's share was and what the gates decided. Raises: as `require_passed`."""
         upgrade, percent = self._upgrade, self._percent
-        green, confidence = upgrade.roles.green.name, upgrade.policy.traffic.confidence
-        share = share_of(self._load.window(self._effective), green, percent, confidence)
+        share = self._share(self._effective)
         upgrade.journal.write("share", **_share_facts(share))
         found = results.assess(self._seen, upgrade.policy.gates)
         decided_after_s = round((upgrade.clock.now() - self._set).total_seconds(), 3)
