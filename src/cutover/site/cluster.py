@@ -83,6 +83,7 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
 }
 
 
@@ -189,9 +190,12 @@ class Cluster:
         body: object = None,
         content_type: str = "application/json",
         missing_is_none: bool = False,
+        timeout_s: float | None = None,
     ) -> Manifest | None:
         """Send a request and return the object it answers with; None for 404 where that is an answer."""
-        status, _, content = self._send(method, path, query=query, body=body, content_type=content_type)
+        status, _, content = self._send(
+            method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s
+        )
         if status == 404 and missing_is_none:
             return None
         if status >= 400:
@@ -246,9 +250,9 @@ class Cluster:
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
-    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+    def get(self, kind: str, namespace: str, name: str, *, timeout_s: float | None = None) -> Manifest | None:
         """Return an object, or None when there is none of that name."""
-        return self._json("GET", self._path(kind, namespace, name), missing_is_none=True)
+        return self._json("GET", self._path(kind, namespace, name), missing_is_none=True, timeout_s=timeout_s)
 
     def list(self, kind: str, namespace: str, *, selector: Mapping[str, str] | None = None) -> tuple[Manifest, ...]:
         """Return the objects of a kind, sorted by name; empty in a namespace that does not exist."""
@@ -258,19 +262,28 @@ class Cluster:
         items = [{"apiVersion": group, "kind": kind, **item} for item in answer.get("items") or []]
         return tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
 
-    def create(self, namespace: str, manifest: Mapping[str, Any]) -> Manifest:
+    def create(self, namespace: str, manifest: Mapping[str, Any], *, timeout_s: float | None = None) -> Manifest:
         """Create an object in a namespace, whatever namespace its manifest names."""
         body = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
-        return self._json("POST", self._path(str(manifest["kind"]), namespace), body=body) or {}
+        return self._json("POST", self._path(str(manifest["kind"]), namespace), body=body, timeout_s=timeout_s) or {}
 
-    def patch(self, kind: str, namespace: str, name: str, operations: Sequence[Mapping[str, Any]]) -> Manifest:
+    def patch(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        operations: Sequence[Mapping[str, Any]],
+        *,
+        timeout_s: float | None = None,
+    ) -> Manifest:
         """Apply a JSON Patch (RFC 6902).
 
         Raises: Refused `changed-by-someone-else` when one of its `test` operations does not hold.
         """
         path = self._path(kind, namespace, name)
         body = [dict(operation) for operation in operations]
-        return self._json("PATCH", path, body=body, content_type="application/json-patch+json") or {}
+        content_type = "application/json-patch+json"
+        return self._json("PATCH", path, body=body, content_type=content_type, timeout_s=timeout_s) or {}
 
     def delete(self, kind: str, namespace: str, name: str) -> bool:
         """Delete an object at once, what it owns follows; return whether there was one."""
