@@ -34,6 +34,12 @@ routing_option = click.option(
     help="How the public host is routed: Ingress with canary, or HTTPRoute with weights.  [default: nginx]",
 )
 
+profile_option = click.option(
+    "--profile",
+    type=click.Choice(["usual", "fast"]),
+    help="Windows of the policy: scaled as usual, or as short as the gates can judge by.  [default: usual]",
+)
+
 
 def shows_faults(command: Callable[P, R]) -> Callable[P, R]:
     """Turn an EnvironmentFault into its text on standard error and its exit code."""

@@ -14,6 +14,7 @@ from rehearsal.cli.common import (
     items_option,
     name_option,
     object_bytes_option,
+    profile_option,
     routing_option,
     say,
     shows_faults,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from rehearsal.environment.installation import Extent
     from rehearsal.environment.routes import Kind
+    from rehearsal.environment.target import Profile
 
 _PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -40,16 +42,27 @@ def env() -> None:
 @items_option
 @object_bytes_option
 @routing_option
+@profile_option
 @click.option("--bare", "extent", flag_value="bare", hidden=True, help="Leave out the node and the platform.")
 @click.option("--data-only", "extent", flag_value="data", hidden=True, help="Only database and store.")
 @shows_faults
-def up(name: str, items: int | None, object_bytes: int | None, routing: Kind | None, extent: Extent | None) -> None:
+def up(
+    *,
+    name: str,
+    items: int | None,
+    object_bytes: int | None,
+    routing: Kind | None,
+    profile: Profile | None,
+    extent: Extent | None,
+) -> None:
     """Bring the environment up, with release 2027.Q1 serving as blue; does nothing when it is up."""
     from rehearsal.environment import assembly, sitedata, target  # noqa: PLC0415 - bring much along; the others stay quick
 
     place = layout.Place.named(name)
     history = sitedata.History.wanted(items, object_bytes)
-    shape = None if routing is None else target.Shape(routing=routing)
+    shape = None
+    if routing is not None or profile is not None:
+        shape = target.Shape(routing=routing or "nginx", profile=profile or "usual")
     took_s = assembly.up(place, say, extent=extent or "whole", history=history, shape=shape)
     if took_s:
         say(f"{name} is up after {took_s:.1f} s")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rehearsal.cli import drills
-from rehearsal.cli.common import items_option, object_bytes_option, routing_option, say, shows_faults
+from rehearsal.cli.common import items_option, object_bytes_option, profile_option, routing_option, say, shows_faults
 from rehearsal.environment import faults as listed
 from rehearsal.environment import layout, lifecycle, overrides, sandbox
 from rehearsal.environment.errors import EnvironmentFault, PartFailed
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rehearsal.environment.routes import Kind
     from rehearsal.environment.sitedata import History
-    from rehearsal.environment.target import Shape
+    from rehearsal.environment.target import Profile, Shape
 
 _PREFIX = "rehearse-"
 _INJECTOR_BOUND_S = 60.0
@@ -68,6 +68,7 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
 @items_option
 @object_bytes_option
 @routing_option
+@profile_option
 @click.option(
     "--requests",
     type=click.IntRange(min=1),
@@ -86,6 +87,7 @@ def rehearse(
     items: int | None,
     object_bytes: int | None,
     routing: Kind | None,
+    profile: Profile | None,
     requests: int | None,
     keep: bool,
     dry_run: bool,
@@ -102,7 +104,12 @@ def rehearse(
     drilled = drills.DRILLS[drill] if drill else None
     armed = listed.named(names, strategy or "gradual")
     history = sitedata.History.wanted(items, object_bytes)
-    shape = target.Shape(routing=routing or "nginx", requests=requests or 0, strategy=strategy or "gradual")
+    shape = target.Shape(
+        routing=routing or "nginx",
+        requests=requests or 0,
+        strategy=strategy or "gradual",
+        profile=profile or "usual",
+    )
     place = layout.Place.named(f"{_PREFIX}{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     run = _run_command(place, record.absolute(), strategy, until=drilled.until if drilled else None)
     if dry_run:

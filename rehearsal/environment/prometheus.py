@@ -15,8 +15,8 @@ JOB = "stella-pods"
 _META = "__meta_kubernetes_pod_"
 
 
-def configuration(kubeconfig: Path) -> str:
-    """Scrape every running pod annotated `prometheus.io/scrape: "true"`, each second.
+def configuration(kubeconfig: Path, *, interval_ms: int = 1000) -> str:
+    """Scrape every running pod annotated `prometheus.io/scrape: "true"`, each second or as often as `interval_ms` says.
 
     Adds the labels namespace, pod, colour and component from the pod's metadata; the metrics carry none of them.
     """
@@ -35,7 +35,11 @@ def configuration(kubeconfig: Path) -> str:
         _copy(f"{_META}label_app_kubernetes_io_component", "component"),
     ]
     document = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "900ms", "evaluation_interval": "5s"},
+        "global": {
+            "scrape_interval": f"{interval_ms}ms",
+            "scrape_timeout": f"{interval_ms * 9 // 10}ms",
+            "evaluation_interval": "5s",
+        },
         "scrape_configs": [
             {
                 "job_name": JOB,

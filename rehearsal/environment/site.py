@@ -41,7 +41,8 @@ def prepare(
         folder.mkdir(parents=True, exist_ok=True)
     pki.write(place)
     (place.root / "prometheus.yml").write_text(
-        prometheus.configuration(place.pki("prometheus.kubeconfig")), encoding="utf-8"
+        prometheus.configuration(place.pki("prometheus.kubeconfig"), interval_ms=target.SCRAPE_MS[shape.profile]),
+        encoding="utf-8",
     )
     history = sitedata.History.read(data)
     plan = {

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyrage
 import yaml
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 NOTICE = "Rehearsal on an embedded site with a stand-in for the Stella platform, not a production system"
 STRATEGIES = ("gradual", "instant")
+Profile = Literal["usual", "fast"]
+"""`fast` is for many runs in a row: the same upgrade with the shortest windows that its gates can judge by."""
+PROFILES: tuple[Profile, ...] = ("usual", "fast")
 _WEIGHTS = (10, 25, 50, 100)
 _BAKE_S = 10
 _OBSERVATION_S = 30
@@ -33,6 +36,23 @@ _RESERVE = 1.1
 """A generator may stay a tenth below its rate before a gate says so."""
 _WINDOW = dt.timedelta(hours=12)
 _COMMAND_S = 45
+_DRAIN: Mapping[Profile, Mapping[str, int]] = {
+    "usual": {"delaySeconds": 4, "timeoutSeconds": 6},
+    "fast": {"delaySeconds": 2, "timeoutSeconds": 3},
+}
+"""How long a pod that ends goes on serving, and how long it then finishes what it has."""
+_END_RESERVE_S = 2
+SCRAPE_MS: Mapping[Profile, int] = {"usual": 1000, "fast": 500}
+"""How often Prometheus scrapes: a rate needs two scrapes, and the range of a gate several."""
+_FAST: Mapping[str, Mapping[str, Any]] = {
+    "traffic": {"bake_s": 2, "interval_s": 0.5, "min_requests": 100},
+    "gates": {"range_s": 2},
+    "gates.attestation_success": {"min_attempts": 1},
+    "gates.compare": {"min_samples": 3},
+    "load": {"users": 30, "requests_per_s": 150, "scan_share": 0.06, "validation_share": 0.3},
+    "observation": {"window_s": 5, "interval_s": 1},
+}
+"""What the fast profile says otherwise. Limits stay as they are; fewer samples decide."""
 _ITEMS_PER_COMMAND_S = 250
 """How many items a command of the platform that looks at every one gets through in a second, at the least."""
 
@@ -46,6 +66,7 @@ class Shape:
     """The policy makes a run send at least so many to the public host; 0 leaves it as it is."""
     strategy: str = "gradual"
     """What the policy says of how traffic moves."""
+    profile: Profile = "usual"
 
 
 USUAL = Shape()
@@ -60,12 +81,12 @@ def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.Histor
     identity = pyrage.x25519.Identity.generate()
     pki.write_private(place.root / "backup.agekey", f"{identity}\n".encode("ascii"))
     for colour in ("blue", "green"):
-        pki.write_private(place.root / f"values-{colour}.yaml", values(place, known, colour).encode("utf-8"))
+        text = values(place, known, colour, profile=shape.profile)
+        pki.write_private(place.root / f"values-{colour}.yaml", text.encode("utf-8"))
     text = target_text(place, known, recipient=str(identity.to_public()), history=history, routing=shape.routing)
     pki.write_private(place.target, text.encode("utf-8"))
-    (place.root / "policy.toml").write_text(
-        policy_text(dt.datetime.now(dt.UTC), strategy=shape.strategy, requests=shape.requests), encoding="utf-8"
-    )
+    text = policy_text(dt.datetime.now(dt.UTC), strategy=shape.strategy, requests=shape.requests, profile=shape.profile)
+    (place.root / "policy.toml").write_text(text, encoding="utf-8")
     documents = place.root / "docs"
     documents.mkdir()
     (documents / "CURRENT_VERSION.md").write_text(f"# Current version\n\n{layout.RELEASE_FROM}\n", encoding="utf-8")
@@ -74,8 +95,9 @@ def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.Histor
     )
 
 
-def values(place: layout.Place, known: sitedata.Secrets, colour: str) -> str:
+def values(place: layout.Place, known: sitedata.Secrets, colour: str, *, profile: Profile = "usual") -> str:
     """Return the values file of one colour: green reaches the same database by a path of its own."""
+    drain = dict(_DRAIN[profile])
     host = "postgres.stella.test" if colour == "blue" else "postgres-green.stella.test"
     document: dict[str, Any] = {
         "colour": colour,
@@ -83,8 +105,8 @@ def values(place: layout.Place, known: sitedata.Secrets, colour: str) -> str:
         "replicas": {"web": 2, "worker": 1},
         "migrations": {"mode": "init"},
         "migrationTimeoutSeconds": 60,
-        "drain": {"delaySeconds": 4, "timeoutSeconds": 6},
-        "terminationGracePeriodSeconds": 12,
+        "drain": drain,
+        "terminationGracePeriodSeconds": sum(drain.values()) + _END_RESERVE_S,
         "database": {"url": known.dsn(sitedata.DATABASE, host=host)},
         "cache": {"url": f"redis://valkey-{colour}.stella.test:6379/0"},
         "store": {
@@ -195,10 +217,10 @@ def load_for(requests: int, strategy: str) -> tuple[float, float]:
     return _RAISED_PER_S, max(_BAKE_S, math.ceil(needed_s / bakes))
 
 
-def policy_text(now: dt.datetime, *, strategy: str = "gradual", requests: int = 0) -> str:
+def policy_text(now: dt.datetime, *, strategy: str = "gradual", requests: int = 0, profile: Profile = "usual") -> str:
     """Return the policy, scaled so that a whole run fits: the record states the same numbers.
 
-    requests: as in `Shape`; writes and scans a second stay what they are, the added requests are reads.
+    requests, profile: as in `Shape`; writes and scans a second stay what they are, the added requests are reads.
     """
 
     def moment(at: dt.datetime) -> str:
@@ -243,6 +265,8 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual", requests: int = 
         ("observation", {"window_s": _OBSERVATION_S, "interval_s": 2, "in_run": True}),
     ]
     document = dict(tables)
+    if profile == "fast":
+        document |= {name: {**document[name], **said} for name, said in _FAST.items()}
     if requests:
         rate, bake_s = load_for(requests, strategy)
         usual = document["load"]

@@ -76,6 +76,26 @@ def test_the_policy_lets_a_run_send_as_many_requests_as_asked(strategy: str, req
     assert target.load_for(requests, strategy) == (raised["load"]["requests_per_s"], raised["traffic"]["bake_s"])
 
 
+def test_the_fast_profile_has_shorter_windows_and_the_same_limits() -> None:
+    usual, fast = (tomllib.loads(target.policy_text(NOW, profile=profile)) for profile in target.PROFILES)
+    _valid("policy.schema.json", fast)
+    windows = [("traffic", "bake_s"), ("traffic", "interval_s"), ("gates", "range_s"), ("observation", "window_s")]
+    assert all(fast[table][name] < usual[table][name] for table, name in windows)
+    # A rate needs at least two scrapes of its range; a gate that fires in the usual profile fires in the fast one.
+    assert fast["gates"]["range_s"] * 1000 >= 4 * target.SCRAPE_MS["fast"]
+    limits = [("load", "max_failed"), ("load", "min_attempted_ratio"), ("traffic", "confidence")]
+    limits += [("probe", "max_p99_s"), ("limits", "rollback_s"), ("limits", "queue_drain_s")]
+    assert all(fast[table][name] == usual[table][name] for table, name in limits)
+    for gate, names in (("error_ratio", ("max", "max_increase")), ("latency_p99", ("max_s", "max_increase_ratio"))):
+        assert all(fast["gates"][gate][name] == usual["gates"][gate][name] for name in names)
+
+
+@pytest.mark.parametrize("profile", target.PROFILES)
+def test_a_pod_has_time_for_its_whole_drain(written: Place, known: sitedata.Secrets, profile: target.Profile) -> None:
+    document = yaml.safe_load(target.values(written, known, "blue", profile=profile))
+    assert document["terminationGracePeriodSeconds"] > sum(document["drain"].values())
+
+
 def test_the_target_names_the_digest_of_the_new_release(written: Place) -> None:
     digests = build_layout(written.images, platform_images())
     document = tomllib.loads(written.target.read_text())
