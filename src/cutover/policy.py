@@ -46,13 +46,20 @@ class Approval:
     """`[approval]`: who asked, who agreed, when it may happen, who was told (1.3f)."""
 
     requested_by: str
-    approved_by: str
-    meaning: str
-    approved_at: datetime
     channel: str
     announced_to: str
     window_start: datetime
     window_end: datetime
+    approved_by: str = ""
+    """With the two after it: a name that nothing proves; enough where no signed approval is needed."""
+    meaning: str = ""
+    approved_at: datetime | None = None
+    required: bool = False
+    """Signed approvals of the very plan are needed; on a production site they always are."""
+    min_approvals: int = 1
+    """So many people must have signed the plan, and each point of no return."""
+    separate: bool = True
+    """Who asks, and who performs the run, may not approve it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,14 +317,12 @@ def _approval(content: Mapping[str, Any] | None, path: Path) -> Approval | None:
     if content is None:
         return None
     return Approval(
-        requested_by=content["requested_by"],
-        approved_by=content["approved_by"],
-        meaning=content["meaning"],
-        approved_at=_moment(content, "approved_at", path),
-        channel=content["channel"],
-        announced_to=content["announced_to"],
-        window_start=_moment(content, "window_start", path),
-        window_end=_moment(content, "window_end", path),
+        **{
+            **content,
+            "approved_at": _moment(content, "approved_at", path) if "approved_at" in content else None,
+            "window_start": _moment(content, "window_start", path),
+            "window_end": _moment(content, "window_end", path),
+        }
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,10 +22,12 @@ from cutover.model import Environment, Roles
 from cutover.redaction import SHORTEST_SECRET, Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping, Sequence
 
 
 _READERS = 8
+_PRODUCTION = frozenset({"production", "prod", "live"})
+_WORD = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +217,31 @@ class ValidationInputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approver:
+    """`[[approval.approvers]]`: a person, and by what a signature is known to be theirs: a key, or an identity."""
+
+    name: str
+    key: str
+    """Public key, PEM; empty for an identity."""
+    identity: str
+    """As a Sigstore certificate names it; empty for a key."""
+    issuer: str
+    accounts: tuple[str, ...]
+    """`USER` or `USER@HOST`, from which this person performs runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """`[approval]`: who may approve, and where their signed approvals are."""
+
+    folder: Path
+    trusted_root: Path | None
+    """Of the Sigstore instance that vouches for identities."""
+    approvers: tuple[Approver, ...]
+    """Empty where the file names none: nobody can approve with a signature."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One site, and one upgrade of it."""
 
@@ -237,6 +266,7 @@ class Target:
     backup: Backup
     documents: Documents
     fixtures: ValidationInputs
+    approval: Approvals
     sha256: str
     """`sha256:<hex>` over the file's bytes."""
 
@@ -244,6 +274,11 @@ class Target:
     def load(path: Path | str) -> Target:
         """Read and check a target file. Raises TargetInvalid with one sentence."""
         return _parse(Path(path).absolute())
+
+    @property
+    def is_production(self) -> bool:
+        """Whether one of the words of `kind` says so; "pre-production" does, too: an approval too many harms nobody."""
+        return not _PRODUCTION.isdisjoint(_WORD.findall(self.kind.lower()))
 
     def default_roles(self) -> Roles:
         """Return the roles as the colours' names say, for as long as nobody has looked at who serves."""
@@ -265,6 +300,7 @@ class Target:
             ("chart.path", self.chart.path),
             ("evidence.trust_root", self.evidence.trust_root),
             ("fixtures.attestation_bundle", self.fixtures.attestation_bundle),
+            *((("approval.trusted_root", root),) if (root := self.approval.trusted_root) else ()),
             *((("backup.age_identity_file", identity),) if (identity := self.backup.age_identity_file) else ()),
             *((f"colours.{colour.name}.values", path) for colour in self.colours.values() for path in colour.values),
         ):
@@ -423,6 +459,24 @@ def _routing(content: Mapping[str, Any]) -> NginxRoutes | GatewayRoutes:
     return GatewayRoutes(**{"gateway_namespace": content["namespace"], **content})
 
 
+def _approvals(content: Mapping[str, Any], folder: Path) -> Approvals:
+    table = _Table({"folder": "approvals", **content}, folder, "approval")
+    return Approvals(
+        folder=table.path("folder"),
+        trusted_root=table.optional_path("trusted_root"),
+        approvers=tuple(
+            Approver(
+                name=approver["name"],
+                key=_Table(approver, folder, f"approval.approvers.{number}").secret("key"),
+                identity=approver.get("identity", ""),
+                issuer=approver.get("issuer", ""),
+                accounts=tuple(approver.get("accounts", ())),
+            )
+            for number, approver in enumerate(content.get("approvers", ()))
+        ),
+    )
+
+
 def _parse(path: Path) -> Target:
     text, content = _documents.read(path, "target", error=TargetInvalid, noun="target file")
     folder = path.parent
@@ -495,6 +549,7 @@ def _parse(path: Path) -> Target:
             scan_image=content["fixtures"]["scan_image"],
             attestation_bundle=tables["fixtures"].path("attestation_bundle"),
         ),
+        approval=_approvals(content.get("approval", {}), folder),
         sha256="sha256:" + hashlib.sha256(text.encode()).hexdigest(),
     )
     _check(target)
@@ -534,5 +589,24 @@ def _check(target: Target) -> None:
         faults.append(
             (f"a password has fewer than {SHORTEST_SECRET} characters and cannot be masked", "use a longer one")
         )
+    faults += _faults_of_approvers(target.approval)
     for message, remedy in faults[:1]:
         raise TargetInvalid(f"the target file {target.path} cannot be used", seen=message, do=remedy)
+
+
+def _faults_of_approvers(approval: Approvals) -> list[tuple[str, str]]:
+    names = [approver.name for approver in approval.approvers]
+    known_by = [approver.key or (approver.identity, approver.issuer) for approver in approval.approvers]
+    faults = [(f"approval.approvers: {name} is named twice", "name each once") for name in _twice(names)]
+    if _twice(known_by):
+        faults.append(("approval.approvers: two of them have one key, or one identity", "give each their own"))
+    if approval.trusted_root is None and any(approver.identity for approver in approval.approvers):
+        faults.append(
+            ("approval.approvers: an identity, and no approval.trusted_root that could vouch for it", "name the file")
+        )
+    return faults
+
+
+def _twice(items: Sequence[Hashable]) -> list[Hashable]:
+    """Return what occurs more than once, each once."""
+    return [item for item, count in Counter(items).items() if count > 1]

@@ -369,3 +369,105 @@ def test_what_is_wrong_in_a_policy(write: Write, old: str, new: str, part: str) 
     with pytest.raises(PolicyInvalid) as raised:
         Policy.read(write("policy", (old, new)))
     assert part in raised.value.seen
+
+
+# -- approvers ---------------------------------------------------------------------------------------------------------
+
+APPROVERS = """
+[approval]
+trusted_root = "trusted_root.json"
+
+[[approval.approvers]]
+name = "B. Person"
+key_file = "b-person.pub"
+accounts = ["bperson"]
+
+[[approval.approvers]]
+name = "C. Person"
+identity = "c.person@example.org"
+issuer = "https://accounts.example.org"
+
+[fixtures]
+"""
+
+
+def test_approvers_are_read_with_their_keys(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "b-person.pub").write_text("PEM\n", "utf-8")
+    approval = Target.load(write("target", ("\n[fixtures]\n", APPROVERS))).approval
+    assert [(one.name, one.key, one.identity) for one in approval.approvers] == [
+        ("B. Person", "PEM", ""),
+        ("C. Person", "", "c.person@example.org"),
+    ]
+    assert approval.approvers[0].accounts == ("bperson",)
+    assert (approval.folder, approval.trusted_root) == (tmp_path / "approvals", tmp_path / "trusted_root.json")
+
+
+def test_a_target_without_approvers_has_a_folder_for_approvals_all_the_same(write: Write, tmp_path: Path) -> None:
+    approval = Target.load(write("target")).approval
+    assert (approval.approvers, approval.folder) == ((), tmp_path / "approvals")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ('name = "C. Person"', 'name = "B. Person"', "B. Person is named twice"),
+        ('identity = "c.person@example.org"', "", "'identity' is a dependency of 'issuer'"),
+        ('key_file = "b-person.pub"', "", "is not valid under any of the given schemas"),
+        ('key_file = "b-person.pub"', 'key = "k"\nidentity = "b"\nissuer = "i"', "is valid under each of"),
+        ('trusted_root = "trusted_root.json"', "", "no approval.trusted_root"),
+        (
+            'identity = "c.person@example.org"\nissuer = "https://accounts.example.org"',
+            'key = "PEM"',
+            "two of them have one key",
+        ),
+        ('accounts = ["bperson"]', 'account = "bperson"', "unknown key: account"),
+    ],
+)
+def test_approvers_that_cannot_be_are_refused(write: Write, tmp_path: Path, old: str, new: str, part: str) -> None:
+    (tmp_path / "b-person.pub").write_text("PEM\n", "utf-8")
+    assert old in APPROVERS
+    with pytest.raises(TargetInvalid) as raised:
+        Target.load(write("target", ("\n[fixtures]\n", APPROVERS.replace(old, new))))
+    assert part in raised.value.seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "production"),
+    [
+        ("production", True),
+        ("Production EU", True),
+        ("prod", True),
+        ("pre-production", True),
+        ("live_2", True),
+        ("staging", False),
+        ("product demo", False),
+        ("rehearsal", False),
+    ],
+)
+def test_a_production_site_is_known_by_the_words_of_its_kind(write: Write, kind: str, production: bool) -> None:
+    target = Target.load(write("target", ('kind = "staging"', f'kind = "{kind}"')))
+    assert target.is_production is production
+
+
+def test_what_a_policy_says_of_signed_approvals(write: Write) -> None:
+    plain = Policy.read(write("policy")).approval
+    assert plain is not None
+    assert (plain.required, plain.min_approvals, plain.separate, plain.approved_by) == (False, 1, True, "B. Person")
+    strict = Policy.read(write("policy-strict")).approval
+    assert strict is not None
+    assert (strict.required, strict.min_approvals, strict.separate, strict.approved_by) == (True, 2, True, "")
+    assert strict.approved_at is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ('approved_by = "B. Person"\n', "", "'approved_by' is a dependency of"),
+        ('meaning = "go, window agreed"', 'meaning = "go, window agreed"\nmin_approvals = 0', "approval.min_approvals"),
+        ('meaning = "go, window agreed"', 'meaning = "go, window agreed"\nrequired = "yes"', "approval.required"),
+    ],
+)
+def test_an_approval_that_cannot_be_is_refused(write: Write, old: str, new: str, part: str) -> None:
+    with pytest.raises(PolicyInvalid) as raised:
+        Policy.read(write("policy", (old, new)))
+    assert part in raised.value.seen
