@@ -49,6 +49,8 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     INCOMPLETE = "INCOMPLETE"
     ERROR = "ERROR"
+    ROLLED_BACK = "ROLLED_BACK"
+    """A person asked for the way back after a run, and blue is proven to serve: the upgrade is not in effect."""
 
 
 class ExitCode(IntEnum):

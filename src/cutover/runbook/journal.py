@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import math
 import os
 import threading
+import weakref
 from datetime import datetime
 from enum import Enum
 from pathlib import Path, PurePath
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 import rfc8785
 
 from cutover.clock import SYSTEM_CLOCK, Clock, parse_rfc3339, rfc3339
-from cutover.errors import CutoverError, JournalBroken
+from cutover.errors import CutoverError, JournalBroken, Refused
 from cutover.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ class Journal:
     """One journal file, appended to by this process alone; safe to write from several threads."""
 
     def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK, secrets: Iterable[str] = ()) -> None:
-        """Open `path`, new or with a chain that holds. Raises JournalBroken."""
+        """Open `path`, new or with a chain that holds. Raises JournalBroken, Refused when another process writes it."""
         self.path = path
         self.clock = clock
         self.clause: str | None = None
@@ -110,9 +112,9 @@ class Journal:
         self._redactor = Redactor(secrets)
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
-        self._entries = Journal.verify(path) if path.exists() else []
         self._closed = False
-        path.touch()
+        self._release = weakref.finalize(self, os.close, _hold(path, os.O_RDWR | os.O_CREAT | os.O_APPEND))
+        self._entries = Journal.verify(path)
 
     @property
     def head(self) -> str:
@@ -215,8 +217,32 @@ class Journal:
         return None
 
     def close(self) -> None:
-        """Seal the journal in this process; nothing can be written afterwards."""
+        """Seal the journal in this process; nothing can be written afterwards, and another process may go on."""
         self._closed = True
+        self._release()
+
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """Return whether a process writes the journal at `path` now."""
+        try:
+            os.close(_hold(path, os.O_RDONLY))
+        except Refused:
+            return True
+        return False
+
+    @staticmethod
+    def mend(path: Path) -> int:
+        """Cut off the line that a killed process left half written; return how many bytes that were.
+
+        Such a line was never acknowledged: `write` returns when the whole of it is on disk, no action begins before.
+        """
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with path.open("r+b") as file:
+                file.truncate(whole)
+                os.fsync(file.fileno())
+        return len(content) - whole
 
     @staticmethod
     def verify(path: Path, *, head: str | None = None) -> list[Entry]:
@@ -265,6 +291,22 @@ class Action:
             return
         code = error.code if isinstance(error, CutoverError) else "fault"
         self._journal.write("failed", **facts, error=str(error) or type(error).__name__, code=code)
+
+
+def _hold(path: Path, flags: int) -> int:
+    """Open a journal and take its lock, which ends with the descriptor. Raises Refused."""
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Refused(
+            f"another process works on the record {path.parent}",
+            code="record-busy",
+            do="wait for it, or stop it; see ./cutover status",
+            state="nothing was changed",
+        ) from None
+    return descriptor
 
 
 def _entry(line: Mapping[str, Any]) -> Entry:

@@ -1,12 +1,15 @@
 """What a run will do: the ordered clauses, what each changes, how that is undone, and what is left out and why.
 
-Pure: made from the catalogue, the scenarios, the target and the policy, without a reachable site. One digest over all.
-Invariant: a clause that will not be performed says why, in a kind that the verdict knows.
+Made from files alone: the catalogue, the scenarios, the target with what it names, the policy, the harness itself. One
+digest over all, which an approval signs.
+Invariants: a clause that will not be performed says why, in a kind that the verdict knows; whatever changes what a run
+would do changes the digest, and `changes` can name it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,7 @@ import rfc8785
 
 from cutover.errors import WrongInput
 from cutover.model import Risk, Strategy
+from cutover.runbook import materials
 from cutover.runbook.catalogue import STAGES
 from cutover.runbook.journal import plain
 
@@ -31,6 +35,14 @@ SCHEMA = "cutover/plan/v1"
 GRADUAL_CLAUSES = ("3.1a", "3.1b", "3.1c", "3.1d")
 ROLLBACK_CLAUSE = "R.1"
 OBSERVATION_STAGE = 5
+_SHORT_DIGEST = len("sha256:") + 12
+_BESIDE = {
+    "rollback": "performed only when traffic has to go back",
+    "contract": "performed by ./cutover contract, once nothing needs the old schema any more",
+    "troubleshooting": "performed by a drill that breaks a site on purpose",
+    "support": "performed when something failed",
+}
+"""Why the clauses of a phase that belongs to no run are not performed by one."""
 
 
 class NotRunKind(StrEnum):
@@ -123,12 +135,28 @@ class Plan:
     scope: str
     target_sha256: str
     policy_sha256: str
+    tools: Mapping[str, str]
+    """The harness's version, and the digests of what it performs the run with."""
+    inputs: Mapping[str, str]
+    """The digest of each file that the target names, by its key there."""
     clauses: tuple[PlannedClause, ...]
 
     @property
     def points_of_no_return(self) -> tuple[str, ...]:
         """The ids of the clauses that are performed and cannot be undone."""
         return tuple(c.id for c in self.clauses if c.risk is Risk.IRREVERSIBLE and c.not_run is None)
+
+    @property
+    def later_points(self) -> tuple[str, ...]:
+        """The ids of the clauses that cannot be undone either, and that a command of its own performs, later or never.
+
+        An approval may cover them already.
+        """
+        return tuple(c.id for c in self.clauses if c.risk is Risk.IRREVERSIBLE and c.not_run is not None)
+
+    def risks(self) -> Mapping[Risk, int]:
+        """Return how many of the performed clauses there are of each risk."""
+        return Counter(c.risk for c in self.clauses if c.not_run is None)
 
     def document(self) -> dict[str, Any]:
         """Return the plan in JSON's types, its digest included."""
@@ -139,16 +167,70 @@ class Plan:
             "upgrade": {"from": self.from_release, "to": self.to_release},
             "strategy": self.strategy.value,
             "scope": self.scope,
+            "tools": dict(self.tools),
+            "inputs": dict(self.inputs),
             "points_of_no_return": list(self.points_of_no_return),
             "clauses": plain(self.clauses),
         }
-        document["digest"] = "sha256:" + hashlib.sha256(rfc8785.dumps(document)).hexdigest()
+        document["digest"] = digest_of(document)
         return document
 
     @property
     def digest(self) -> str:
         """`sha256:<hex>` over the RFC 8785 form of everything in the plan."""
         return str(self.document()["digest"])
+
+
+NOT_SIGNED = frozenset({"digest", "estimates", "approvals"})
+"""What a plan's document may hold besides what the digest is over."""
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """Return `sha256:<hex>` over the RFC 8785 form of a plan's document. Raises ValueError when it has none."""
+    signed = {key: value for key, value in document.items() if key not in NOT_SIGNED}
+    try:
+        return _sha256(signed)
+    except (rfc8785.CanonicalizationError, RecursionError) as problem:
+        raise ValueError(f"the plan has no canonical form: {problem}") from problem
+
+
+def outline(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return a plan's document as a few named facts and digests, by which two plans can be told apart.
+
+    An approval carries them, so that it can be said what has changed since. Raises KeyError when it is no plan.
+    """
+    return {
+        "target": document["target"]["name"],
+        "target file": document["target"]["sha256"],
+        "policy file": document["policy"]["sha256"],
+        "from": document["upgrade"]["from"],
+        "to": document["upgrade"]["to"],
+        "strategy": document["strategy"],
+        "scope": document["scope"],
+        **{f"tool {name}": value for name, value in document.get("tools", {}).items()},
+        **{f"input {name}": value for name, value in document.get("inputs", {}).items()},
+        "points of no return": ", ".join(document["points_of_no_return"]) or "none",
+        "clauses": _sha256(document["clauses"]),
+    }
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """Return in what two outlines differ, a line each, the two values short enough to be compared by eye."""
+    return tuple(
+        f"{name}: was {_short(before.get(name))}, now {_short(after.get(name))}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    )
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "not there"
+    return f"{value[:_SHORT_DIGEST]}…" if value.startswith("sha256:") else value
+
+
+def _sha256(value: Any) -> str:  # noqa: ANN401  # any JSON
+    return "sha256:" + hashlib.sha256(rfc8785.dumps(value)).hexdigest()
 
 
 def make(
@@ -176,6 +258,8 @@ def make(
         scope=chosen_scope.text,
         target_sha256=target.sha256,
         policy_sha256=policy.sha256,
+        tools=materials.of_harness(),
+        inputs=materials.of_target(target),
         clauses=tuple(
             PlannedClause(
                 id=clause.id,
@@ -198,8 +282,8 @@ def left_out(clause: Clause, *, policy: Policy, strategy: Strategy, scope: Scope
     """Return why a run with these settings does not perform a clause, or None when it does."""
     if not clause.built:
         return NotRun(kind=NotRunKind.NOT_BUILT, reason=clause.not_built_reason)
-    if clause.id == ROLLBACK_CLAUSE:
-        return NotRun(kind=NotRunKind.NOT_NEEDED, reason="performed only when traffic has to go back")
+    if clause.phase in _BESIDE:
+        return NotRun(kind=NotRunKind.NOT_NEEDED, reason=_BESIDE[clause.phase])
     if clause.stage not in scope.stages:
         return NotRun(kind=NotRunKind.SCOPE, reason=f"not in the scope of this run: {scope.text}")
     if strategy is Strategy.INSTANT and clause.id in GRADUAL_CLAUSES:

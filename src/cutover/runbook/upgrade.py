@@ -1,7 +1,7 @@
 """One upgrade while it runs: its record folder, target, policy, journal, roles and remembered facts.
 
-Invariants: everything the session learns and relies on later is in the journal; nothing is written outside the folder;
-an existing record is never written over.
+Invariants: everything the session learns and relies on later is in the journal, so that another process can go on with
+it; nothing is written outside the folder; an existing record is never written over.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cutover import waiting
 from cutover.errors import Refused, WrongInput
 from cutover.model import Deviation, Roles
+from cutover.runbook import attempts
+from cutover.runbook.attempts import Procedure
 from cutover.runbook.interrupts import Interrupts
 from cutover.runbook.journal import Journal, plain
 
@@ -31,8 +33,8 @@ T = TypeVar("T")
 
 MOVING_ACTIONS = ("shift", "promote")
 """The actions that may send requests to green; written ahead, so an interrupted one counts as done."""
-FINAL_ACTIONS = ("decommission",)
-"""After the intent of one of these blue cannot be restored by routing alone."""
+FINAL_ACTIONS = ("decommission", "contract")
+"""After the intent of one of these routing alone cannot restore blue: it is gone, or the schema is not its own."""
 
 
 def new_record(parent: Path, *, now: datetime) -> tuple[str, Path]:
@@ -82,8 +84,11 @@ class Upgrade:
         self.scope = scope
         self.interrupts = interrupts or Interrupts()
         self.started: datetime = self.clock.now()
-        self._roles = target.default_roles()
-        self._deviations: dict[str, Deviation] = {}
+        known = journal.last("observation", what="roles")
+        self._roles = target.roles_when_serving(known.data["blue"]) if known else target.default_roles()
+        self._deviations = {
+            entry.data["id"]: Deviation(**entry.data) for entry in journal.entries() if entry.event == "deviation"
+        }
 
     @property
     def clock(self) -> Clock:
@@ -96,9 +101,25 @@ class Upgrade:
         return self.journal.clause
 
     @property
+    def attempt(self) -> int:
+        """Which process this is that works on the record, from 1."""
+        return max(1, len(attempts.split(self.journal.entries())))
+
+    @property
+    def procedure(self) -> Procedure:
+        """What this attempt performs."""
+        found = attempts.split(self.journal.entries())
+        return found[-1].procedure if found else Procedure.RUN
+
+    @property
     def roles(self) -> Roles:
-        """Who is blue (serves now) and who is green (where the upgrade goes)."""
+        """Who was blue (served when the upgrade began) and who is green (where the upgrade goes)."""
         return self._roles
+
+    @property
+    def knows_roles(self) -> bool:
+        """Whether somebody looked at who served when the upgrade began."""
+        return self.journal.last("observation", what="roles") is not None
 
     def assign_roles(self, serving: str) -> Roles:
         """Set the roles from the colour that was seen serving (F.17), and write that down.
@@ -170,7 +191,7 @@ class Upgrade:
 
     @property
     def decommissioned(self) -> bool:
-        """Whether the removal of blue was begun."""
+        """Whether something was begun after which blue cannot simply serve again: its removal, or a contraction."""
         return any(self.journal.last("intent", action=action) for action in FINAL_ACTIONS)
 
     @property

@@ -13,13 +13,15 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cutover import _documents
 from cutover.clock import parse_rfc3339, rfc3339
 from cutover.errors import CouldNotMeasure
 from cutover.model import ClauseRecord, Deviation, ExitCode, Outcome, Result, worst
-from cutover.runbook import proof
+from cutover.runbook import attempts, proof
+from cutover.runbook.attempts import Procedure
 from cutover.runbook.plan import NotRunKind
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cutover.model import Clause
+    from cutover.runbook.attempts import Attempt
     from cutover.runbook.journal import Entry
 
 SCHEMA = "cutover/verdict/v1"
@@ -71,6 +74,16 @@ class Verdict:
     traffic: Mapping[str, Any] = field(default_factory=dict)
     """Shares, gates, decisions, markers, load and probe, by `cutover.runbook.proof`."""
     commands: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    """Every process that worked on the record, oldest first."""
+
+    @property
+    def process_exit_code(self) -> ExitCode:
+        """What the newest attempt's process tells its caller: a rollback that was asked for and proven is a success.
+
+        The upgrade's own code stays what it is: nobody takes a rolled back upgrade for one that passed.
+        """
+        return ExitCode.PASSED if self.outcome is Outcome.ROLLED_BACK else self.exit_code
 
     def count(self, result: Result) -> int:
         """Return how many clauses have a result."""
@@ -112,6 +125,7 @@ class Verdict:
             "finished": rfc3339(self.finished),
             "approval": dict(head.get("approval") or {}),
             "operator": head.get("operator", ""),
+            "attempts": [_attempt_document(attempt, is_last=attempt is self.attempts[-1]) for attempt in self.attempts],
             "commands": self.commands,
             "versions": dict(head.get("versions") or {}),
         }
@@ -138,6 +152,23 @@ def _clause_document(judged: Judged) -> dict[str, Any]:
     }
 
 
+def _attempt_document(attempt: Attempt, *, is_last: bool) -> dict[str, Any]:
+    """Return one process's work. The newest is being judged right now: what it came to is the verdict itself."""
+    first, last = attempt.entries[0], attempt.entries[-1]
+    return {
+        "number": attempt.number,
+        "procedure": attempt.procedure.value,
+        "operator": str(first.data.get("operator", "")),
+        "started": rfc3339(first.time),
+        "finished": rfc3339(last.time),
+        "broken_off": not is_last and attempt.finished is None,
+        "stopped_by": attempt.stopped_by,
+        "result": "" if is_last else attempt.outcome,
+        "reason": str(first.data.get("reason", "")),
+        "kept": sum(entry.event == "clause_kept" for entry in attempt.entries),
+    }
+
+
 def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
     """Return the verdict of a journal's lines over the catalogue's clauses.
 
@@ -146,23 +177,28 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
     head = next((entry for entry in entries if entry.event == "run_started"), None)
     if head is None:
         raise CouldNotMeasure("the journal holds no run", code="journal-empty", seen=f"{len(entries)} lines")
-    interrupted = next((entry for entry in entries if entry.event == "run_interrupted"), None)
-    judged = tuple(_judge(clause, entries) for clause in clauses)
+    known = attempts.split(entries)
+    judged = tuple(_judge(clause, known) for clause in clauses)
     load, evidence = _load(entries), _evidence(entries)
-    rollback = _rollback(entries)
+    newest = known[-1]
+    since = _last_beginning(known)
+    rollback = _rollback(since)
+    interrupted = newest.stopped_by
     outcome, exit_code, reasons = _decide(
         judged,
         load=load,
         evidence=evidence,
         rollback=rollback,
-        gates=proof.bad_gates(entries),
-        against=proof.contradictions(entries, rolled_back=rollback["performed"] or interrupted is not None),
-        scope=str(head.data.get("scope", "all")),
+        gates=proof.bad_gates(_judged_gates(known)),
+        against=proof.contradictions(since, rolled_back=rollback["performed"] or bool(interrupted)),
+        scope=_scope(known, judged),
         max_failed=int(head.data.get("max_failed", 0)),
-        interrupted=str(interrupted.data.get("signal", "")) if interrupted else "",
-        fault=str(_last(entries, "fault").get("message", "")),
+        interrupted=interrupted,
+        fault=str(_last(newest.entries, "fault").get("message", "")),
         acted=any(entry.event == "intent" for entry in entries),
+        by_request=newest.procedure is Procedure.ROLLBACK,
     )
+    reasons = (*reasons, *_broken_off(known))
     plan = next((entry for entry in entries if entry.event == "plan"), None)
     observed = next((e for e in reversed(entries) if e.event == "fact" and e.data.get("name") == "observation"), None)
     facts = observed.data["facts"] if observed else {}
@@ -184,11 +220,73 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         rollback=rollback,
         traffic=proof.document(entries),
         commands=sum(entry.event == "command" for entry in entries),
+        attempts=known,
     )
 
 
-def _judge(clause: Clause, entries: Sequence[Entry]) -> Judged:
-    mine = [entry for entry in entries if entry.clause == clause.id]
+def _last_beginning(known: Sequence[Attempt]) -> tuple[Entry, ...]:
+    """Return the lines from where traffic last began to move: a resumed run after one that went back begins anew.
+
+    Of a run that never went back between two attempts, that is every line.
+    """
+    lines: list[Entry] = []
+    for attempt in known:
+        if attempt.procedure.follows_plan and any(entry.event == "rollback_finished" for entry in lines):
+            lines = [entry for entry in lines if entry.event in _ALWAYS_COUNT]
+        lines += attempt.entries
+    return tuple(lines)
+
+
+_ALWAYS_COUNT = frozenset({"run_started", "markers"})
+
+
+def _judged_gates(known: Sequence[Attempt]) -> tuple[Entry, ...]:
+    """Return every line but the gates' of a bake that was broken off and made again from its beginning.
+
+    A bake in which a gate had failed is not made again: it went back. What it bore, or had not decided, ended with it.
+    """
+    lines: list[Entry] = []
+    for index, attempt in enumerate(known):
+        again = {e.clause for later in known[index + 1 :] for e in later.entries if e.event == "clause_started"}
+        finished = {e.clause for e in attempt.entries if e.event == "clause_finished" and e.data["result"] != "NOT_RUN"}
+        lines += [
+            entry
+            for entry in attempt.entries
+            if entry.event != "gate"
+            or entry.clause not in again
+            or entry.clause in finished
+            or proof.verdict_of(entry) is Result.FAIL
+        ]
+    return tuple(lines)
+
+
+def _scope(known: Sequence[Attempt], judged: Sequence[Judged]) -> str:
+    """Return what the newest attempt that follows the plan was to perform; `all` when together nothing was left out."""
+    said = next(a for a in reversed(known) if a.procedure.follows_plan or a.number == 1)
+    scope = str(said.entries[0].data.get("scope", "all"))
+    return scope if len(known) == 1 or any(j.kind is NotRunKind.SCOPE for j in judged) else "all"
+
+
+def _broken_off(known: Sequence[Attempt]) -> tuple[str, ...]:
+    """Return a sentence for each attempt that was broken off, or had a clause performed again that had not passed."""
+    found = [
+        f"attempt {attempt.number} ({attempt.procedure}) was broken off"
+        + (f" during {attempt.entries[-1].clause}" if attempt.entries[-1].clause else "")
+        for attempt in known[:-1]
+        if attempt.finished is None
+    ]
+    for attempt, later in pairwise(known):
+        begun = {entry.clause for entry in later.entries if entry.event == "clause_started"}
+        found += [
+            f"{entry.clause} was {entry.data['result']} in attempt {attempt.number} and performed again"
+            for entry in attempt.entries
+            if entry.event == "clause_finished" and entry.data["result"] in set(_OUTCOME_OF) and entry.clause in begun
+        ]
+    return tuple(found)
+
+
+def _judge(clause: Clause, known: Sequence[Attempt]) -> Judged:
+    mine = attempts.decisive(known, clause.id)
     started = [entry for entry in mine if entry.event == "clause_started"]
     finished = [entry for entry in mine if entry.event == "clause_finished"]
     last = next((entry.event for entry in reversed(mine) if entry in (*started, *finished)), "")
@@ -276,11 +374,13 @@ def _decide(
     interrupted: str,
     fault: str,
     acted: bool,
+    by_request: bool,
 ) -> tuple[Outcome, ExitCode, tuple[str, ...]]:
     """Return outcome, exit code and reasons, the decisive reason first.
 
     gates: each gate's worst verdict that is no PASS; against: what else in the journal forbids passing.
-    acted: whether an action was begun; wrong input is then no longer "nothing was done".
+    acted: whether an action was begun; wrong input is then no longer "nothing was done". by_request: a person asked for
+    the way back.
     """
     reasons = [f"{j.record.id} {j.record.result}: {j.record.reason}" for j in judged if j.record.result in _OUTCOME_OF]
     measured, unsaid = _measured(judged, gates)
@@ -292,7 +392,7 @@ def _decide(
     if scope != "all":
         reasons.append(f"scope: {scope}")
     contradictions = [*_contradictions(load=load, evidence=evidence, max_failed=max_failed), *against]
-    if rollback["performed"] and measured is Result.PASS and not (interrupted or fault):
+    if rollback["performed"] and measured is Result.PASS and not (interrupted or fault or by_request):
         contradictions.append("the run went back to blue though no clause failed")
     if measured is Result.FAIL or contradictions:
         codes = {j.exit_code for j in judged if j.record.result is Result.FAIL}
@@ -305,8 +405,31 @@ def _decide(
         only_input = codes == {ExitCode.WRONG_INPUT} and not acted
         code = ExitCode.WRONG_INPUT if only_input else _EXIT_OF[measured]
         return _OUTCOME_OF[measured], code, tuple(reasons)
+    went_back = by_request and rollback["performed"] and not interrupted
+    return _unspoiled(
+        judged,
+        reasons,
+        load=load,
+        evidence=evidence,
+        is_cut_short=bool(interrupted or scope != "all"),
+        went_back=went_back,
+    )
+
+
+def _unspoiled(
+    judged: Sequence[Judged],
+    reasons: list[str],
+    *,
+    load: Mapping[str, Any],
+    evidence: Mapping[str, int],
+    is_cut_short: bool,
+    went_back: bool,
+) -> tuple[Outcome, ExitCode, tuple[str, ...]]:
+    """Return the outcome of a run in which nothing that was measured speaks against passing."""
+    if went_back:
+        return Outcome.ROLLED_BACK, ExitCode.FAILED, tuple(reasons)
     left = [j for j in judged if j.kind and not j.kind.allows_passing and j.kind is not NotRunKind.UNREPORTED]
-    if left or interrupted or scope != "all":
+    if left or is_cut_short:
         named = [_naming("not run", left)] if left else []
         return Outcome.INCOMPLETE, ExitCode.UNDECIDED, (*reasons, *named)
     empty = _empty(judged, load=load, evidence=evidence)
