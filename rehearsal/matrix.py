@@ -1,9 +1,10 @@
 """Runs every listed fault and compares its outcome with `contract/faults.toml`: `python -m rehearsal.matrix`.
 
-A row holds when the exit code, the failing clause, the cause in words, the remedy, the way back and who serves are as
-listed, and no process of the run is left. Where evidence was altered, the failed clause's record must name what the
-injector says that it broke: guarantee, code and item. Where the fault is there for gates, the first of them did not
-pass, no gate outside the list failed to, the evidence is intact and every acknowledged write is there exactly once.
+A row holds when the exit code, the failing clause, the row of the table of causes, the cause in words, the remedy, the
+way back and who serves are as listed, and no process of the run is left. Where evidence was altered, the record must
+name what the injector says that it broke: guarantee, code and item. Where the fault is there for gates, the
+first of them did not pass, no gate outside the list failed to, the evidence is intact and every acknowledged write is
+there exactly once.
 Invariants: nothing is tried again, a row that does not hold each time does not hold; the process exits 0 only when
 every row holds.
 """
@@ -53,6 +54,8 @@ class Seen:
     """The result of R.1."""
     gates: Mapping[str, str]
     """The gates that did not pass, each with its worst verdict, in the order in which they were seen."""
+    diagnosis: str = UNKNOWN
+    """The row of the table of causes that the failed clause's record names."""
     evidence: str = asked.INTACT
     markers: str = asked.EXACT
 
@@ -175,6 +178,7 @@ def look(
         serves=serves,
         rollback=next((clause["result"] for clause in clauses if clause["id"] == WAY_BACK), UNKNOWN),
         gates=gates_of(records[-1] / "journal.jsonl") if records else {},
+        diagnosis=diagnosis_of(records[-1] / "journal.jsonl") if records else UNKNOWN,
         evidence=evidence,
         markers=markers,
     )
@@ -190,6 +194,15 @@ def gates_of(journal: Path) -> dict[str, str]:
         name, result = entry["data"]["name"], entry["data"]["result"]
         found[name] = max(found.get(name, "PASS"), result, key=_SEVERITY.index)
     return found
+
+
+def diagnosis_of(journal: Path) -> str:
+    """Return the row of the table of causes that the first failed clause of a run names."""
+    for text in journal.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(text)
+        if entry["event"] == "clause_finished" and entry["data"]["result"] not in PASSED:
+            return str(entry["data"].get("facts", {}).get("diagnosis", UNKNOWN))
+    return UNKNOWN
 
 
 def differences_of(fault: Fault, seen: Seen) -> Iterator[str]:
@@ -209,6 +222,8 @@ def differences_of(fault: Fault, seen: Seen) -> Iterator[str]:
         for word in words:
             if word.lower() not in record.lower():
                 yield f"the {kind} does not say {word!r}"
+    if seen.diagnosis not in fault.diagnosis:
+        yield f"the diagnosis is {seen.diagnosis}, listed {' or '.join(fault.diagnosis)}"
     if fault.gates:
         yield from gate_differences(fault, seen)
 

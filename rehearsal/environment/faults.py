@@ -33,7 +33,7 @@ OWN = "{own}"
 """In a finding: the guarantee of the altered item's own kind."""
 PASS, NOT_RUN = "PASS", "NOT_RUN"
 _AFTER_TRAFFIC = {"3", "4"}
-_LISTS = ("cause", "remedy", "gates", "also", "strategies")
+_LISTS = ("cause", "diagnosis", "remedy", "gates", "also", "strategies")
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 MUST_LEAD_TO = "must lead to"
 """In the injector's log, between a fault's name and each finding that it must lead to."""
@@ -117,6 +117,8 @@ class Fault:
     """The clause that fails."""
     cause: tuple[str, ...]
     """Words that its record contains, in any case."""
+    diagnosis: tuple[str, ...]
+    """Rows of the table of causes, one of which the record must name."""
     remedy: tuple[str, ...]
     exit_code: int
     serves: str
@@ -225,6 +227,7 @@ def _altered(fault: Fault, one: Alteration, name: str) -> Fault:
         phase=fault.phase,
         clause=fault.clause,
         cause=(*fault.cause, *titled, first.code),
+        diagnosis=fault.diagnosis,
         rollback=fault.rollback,
         remedy=fault.remedy if one.balance in {"changed", "missing"} else (),
         exit_code=fault.exit_code,

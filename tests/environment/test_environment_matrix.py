@@ -33,6 +33,7 @@ def _seen(fault: faults.Fault, **changed: str) -> matrix.Seen:
         serves=fault.serves,
         rollback=fault.rollback,
         gates=dict.fromkeys(fault.gates[:1], "FAIL"),
+        diagnosis=fault.diagnosis[0],
         markers="3 missing" if lost else asked.EXACT,
     )
 
@@ -48,6 +49,7 @@ def test_a_row_holds_only_for_what_is_listed(fault: faults.Fault, strategy: str)
         replace(seen, failing=()),
         replace(seen, serves="green"),
         replace(seen, rollback=other),
+        replace(seen, diagnosis=matrix.UNKNOWN),
         _seen(fault, id="P.1"),
         _seen(fault, cause="", remedy=""),
     ):

@@ -313,6 +313,9 @@ class FakeCluster:
             for name, number in self.restarts.items()
         )
 
+    def deployments(self, *_: object) -> tuple[Any, ...]:
+        return ()
+
     def service(self, *_: object) -> dict[str, Any] | None:
         return {"spec": {"selector": {"component": "web"}}} if self.has_service else None
 

@@ -10,9 +10,10 @@ from quiet_site import FakeRouting, FakeSite
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, CutoverError
 from cutover.model import Environment
-from cutover.runbook import diagnosis
+from cutover.runbook import causes, diagnosis
 from cutover.runbook.diagnosis import Facts
-from cutover.runbook.ports import Pod, RouteFinding
+from cutover.runbook.ports import Deployment, Pod, RouteFinding
+from rehearsal.environment import faults
 
 GREEN = Environment(
     name="green",
@@ -46,6 +47,21 @@ def pod(**changes: Any) -> Pod:  # noqa: ANN401 (fields of the record)
     return Pod(**{**facts, **changes})
 
 
+def deployment(**changes: Any) -> Deployment:  # noqa: ANN401 (fields of the record)
+    found: dict[str, Any] = {
+        "name": "stellaops-green-web",
+        "namespace": GREEN.namespace,
+        "labels": LABELS,
+        "desired": 2,
+        "ready": 2,
+        "available": 2,
+        "updated": 2,
+        "images": (),
+        "is_available": True,
+    }
+    return Deployment(**{**found, **changes})
+
+
 FAILED = ClauseFailed("green is not fully available", code="not-available")
 
 
@@ -53,9 +69,13 @@ def facts(error: CutoverError = FAILED, **found: Any) -> Facts:  # noqa: ANN401 
     return Facts(environment=GREEN, error=error, **found)
 
 
+def gate(*names: str, seen: str, code: str = "gate-failed") -> Facts:
+    return facts(CutoverError("x", code=code, seen=seen, gates=list(names)))
+
+
 @dataclass(frozen=True)
 class Case:
-    """Facts, and what the diagnosis must say."""
+    """Facts, and what the diagnosis must say. `name` begins with the row's id."""
 
     name: str
     facts: Facts
@@ -66,27 +86,27 @@ class Case:
 
 CASES = [
     Case(
-        "image",
+        "image-not-pulled",
         facts(pods=(pod(problem="ImagePullBackOff", problem_container="web", problem_detail="not found"),)),
         ("ImagePullBackOff", "2027.Q2"),
         "push the image",
     ),
     Case(
-        "init waits",
+        "init-stuck waits",
         facts(pods=(pod(init_running="migrate", phase="Pending"),), init_log="waiting: the migration lock is held"),
         ("init", "lock"),
         "migrationTimeoutSeconds",
         "T.1",
     ),
     Case(
-        "init gave up",
+        "init-stuck gave up",
         facts(pods=(pod(problem="CrashLoopBackOff", problem_container="migrate", problem_in_init=True),)),
         ("init container migrate",),
         "migrationTimeoutSeconds",
         "T.1",
     ),
     Case(
-        "init without database",
+        "init-without-database",
         facts(
             pods=(pod(problem="CrashLoopBackOff", problem_container="migrate", problem_in_init=True),),
             init_log="migrate: waiting: the database does not answer: timeout",
@@ -96,59 +116,68 @@ CASES = [
         "T.2",
     ),
     Case(
-        "crash loop",
+        "container-crashes",
         facts(pods=(pod(problem="CrashLoopBackOff", problem_container="web"),), crash_log="a\nboom"),
         ("CrashLoopBackOff", "boom"),
         "kubectl logs",
     ),
     Case(
-        "database check",
+        "database-out-of-reach",
         facts(pods=(pod(),), readiness={"stellaops-green-web-1": {"database": "timeout", "schema": "timeout"}}),
         ("database",),
         "database connectivity",
         "T.2",
     ),
     Case(
-        "cache check",
+        "dependency-out-of-reach",
         facts(pods=(pod(),), readiness={"stellaops-green-web-1": {"cache": "refused"}}),
         ("cache",),
         "check the cache",
     ),
     Case(
-        "readiness",
+        "probe-fails",
         facts(pods=(pod(),), readiness={"stellaops-green-web-1": {"fault": "no"}}),
         ("ready", "fault: no"),
         "database connectivity",
         "T.2",
     ),
     Case(
-        "selector",
+        "selector-wrong",
         facts(pods=(pod(ready=True),), selector={"app.kubernetes.io/component": "wbe"}, ready_endpoints=0),
         ("endpoint", "component=wbe", "pods carry web"),
         "selector labels",
         "T.4",
     ),
     Case(
-        "no service", facts(pods=(pod(ready=True),), ready_endpoints=0), ("endpoint", "no Service"), "selector", "T.4"
+        "service-absent",
+        facts(pods=(pod(ready=True),), ready_endpoints=0),
+        ("endpoint", "no Service"),
+        "selector",
+        "T.4",
     ),
-    Case("database lost", facts(database_problem="connection refused"), ("shared database",), "PostgreSQL"),
+    Case("database-lost", facts(database_problem="connection refused"), ("shared database",), "PostgreSQL"),
     Case(
-        "command hangs",
+        "command-hangs",
         facts(CouldNotMeasure("x", code="command-timeout", argv="stella test smoke")),
         ("timed out", "stella test smoke"),
         "transcript",
     ),
-    Case("prometheus", facts(CouldNotMeasure("x", code="prometheus-unreachable")), ("Prometheus",), "Prometheus"),
-    Case("queue", facts(ClauseFailed("x", code="queue-stuck", seen="3 active scans")), ("3 active scans",), "worker"),
+    Case("metrics-down", facts(CouldNotMeasure("x", code="prometheus-unreachable")), ("Prometheus",), "Prometheus"),
     Case(
-        "continuity",
+        "queue-does-not-drain",
+        facts(ClauseFailed("x", code="queue-stuck", seen="3 active scans")),
+        ("3 active scans",),
+        "worker",
+    ),
+    Case(
+        "evidence-altered",
         facts(ClauseFailed("x", code="continuity-broken", seen="1 changed")),
         ("1 changed",),
         "stella evidence reindex",
         "T.3",
     ),
     Case(
-        "routes",
+        "route-in-the-way",
         facts(
             ClauseFailed("x", code="share-outside-interval", seen="0 of 700"),
             routes=(RouteFinding(code="route-changed", message="HTTPRoute main is not as set", remedy="stop them"),)
@@ -157,12 +186,111 @@ CASES = [
         ("HTTPRoute main is not as set, and 1 more",),
         "stop them",
     ),
+    Case("green-slow", gate("latency_p99", seen="latency p99: 0.6 s, limit 0.25"), ("green", "latency p99"), "CPU"),
+    Case("gate-fails", gate("mine", seen="mine: 3, limit 2"), ("green does worse", "mine: 3"), ""),
     Case(
-        "gate",
-        facts(ClauseFailed("x", code="gate-failed", seen="latency p99: 0.6 s, limit 0.25")),
-        ("green", "latency p99"),
-        "",
+        "platform-report-untrue",
+        facts(ClauseFailed("x", code="continuity-disagrees", seen="the platform counts 3")),
+        ("not what the harness recomputed", "counts 3"),
+        "do not trust",
     ),
+    Case(
+        "index-damaged",
+        facts(ClauseFailed("x", code="row-changed", guarantees=["E.1"], findings=[{"code": "row-changed"}], seen="1")),
+        ("index", "no content"),
+        "stella evidence reindex",
+        "T.3",
+    ),
+    Case(
+        "evidence-altered for good",
+        facts(
+            ClauseFailed(
+                "x",
+                code="content-changed",
+                guarantees=["E.1"],
+                findings=[{"code": "row-changed"}, {"code": "content-changed"}],
+            )
+        ),
+        ("not what it was",),
+        "must come back from the backup",
+        "T.3",
+    ),
+    Case(
+        "no-pods",
+        facts(deployments=(deployment(desired=0),), pods=(pod(ready=True),), ready_endpoints=0, selector=LABELS),
+        ("green has nobody", "stellaops-green-web wants 0"),
+        "scale it up",
+    ),
+    Case("writes-lost", gate("write_markers", seen="write markers: 3 missing"), ("3 missing",), "load/markers.jsonl"),
+    Case("route-changed", gate("route_unchanged", "served_by", seen="weight is 40"), ("somebody else",), "find out"),
+    Case(
+        "load-not-sent",
+        gate("load_attempted", "error_ratio", seen="attempted by planned: no", code="gate-not-measured"),
+        ("does not send", "attempted by planned"),
+        "run again",
+    ),
+    Case("green-stands-still", gate("probe_latency", "latency_p99", seen="probe: 2.1 s"), ("stands still",), "pauses"),
+    Case(
+        "requests-fail although the probe waits too",
+        gate("probe_latency", "failed_requests", seen="7 of 900 requests failed"),
+        ("requests fail", "7 of 900"),
+        "Ingress controller",
+    ),
+    Case("requests-fail", gate("failed_requests", "error_ratio", seen="7 of 900"), ("7 of 900",), "green's pods"),
+    Case("green-errors", gate("error_ratio_vs_blue", seen="error ratio: 0.4"), ("answers with errors",), "500"),
+    Case("attestations-fail", gate("attestation_success", seen="0.1"), ("attestations",), "signing key"),
+    Case("evidence-stalls", gate("evidence_operations", seen="0.1/s"), ("hardly works",), "worker"),
+    Case("share-wrong", gate("served_by", seen="3 of 900"), ("share",), "lint-routing"),
+    Case(
+        "metric-absent",
+        gate("attestation_success", seen="attestation success: no data", code="gate-not-measured"),
+        ("attestation",),
+        "gates check",
+    ),
+    Case(
+        "metric-not-a-number",
+        gate("latency_p99", seen="latency p99: not a number: NaN", code="gate-not-measured"),
+        ("NaN",),
+        "/metrics",
+    ),
+    Case(
+        "metric-stands-still",
+        gate("error_ratio", seen="error ratio: 0 samples, at least 20 are needed", code="gate-undecided"),
+        ("count none",),
+        "restart",
+    ),
+    Case(
+        "too-few-samples",
+        gate("served_by", "error_ratio", seen="error ratio: 0 samples, at least 20", code="gate-undecided"),
+        ("too few",),
+        "bake longer",
+    ),
+    Case(
+        "too-few-samples, and not none",
+        gate("error_ratio", seen="error ratio: 10 samples, at least 20", code="gate-undecided"),
+        ("10 samples",),
+        "bake longer",
+    ),
+    Case(
+        "route-unsound",
+        facts(ClauseFailed("x", code="sticky-sessions", seen="cookies", do="let go", topology=["sticky-sessions"])),
+        ("cookies",),
+        "let go",
+    ),
+    Case(
+        "doctor-names-database",
+        facts(ClauseFailed("x", code="doctor-not-ok", seen="database: no route; queue: full")),
+        ("green cannot reach its database: database: no route",),
+        "database connectivity",
+        "T.2",
+    ),
+    Case("object-changed", facts(CutoverError("x", code="changed-by-someone-else")), ("somebody else",), "stop them"),
+    Case("cluster-out-of-reach", facts(CouldNotMeasure("x", code="kubernetes-unreachable")), ("API",), "kubeconfig"),
+    Case("store-out-of-reach", facts(CouldNotMeasure("x", code="store-refused")), ("storage",), "[store]"),
+    Case("cache-out-of-reach", facts(CouldNotMeasure("x", code="cache-unreachable")), ("cache",), "cache_url"),
+    Case("platform-out-of-reach", facts(CouldNotMeasure("x", code="stella-unreadable")), ("command",), "transcript"),
+    Case("operator-host", facts(CouldNotMeasure("x", code="command-missing", seen="no helm")), ("helm",), "[operator]"),
+    Case("public-host-silent", facts(ClauseFailed("x", code="served-by-other")), ("public host",), "lint-routing"),
 ]
 
 
@@ -170,10 +298,30 @@ CASES = [
 def test_cause(case: Case) -> None:
     found = diagnosis.cause_of(case.facts)
     assert found is not None
+    assert found.id == case.name.partition(",")[0].split()[0]
     for word in case.cause:
         assert word in found.cause
     assert case.remedy in found.remedy
     assert found.clause == case.clause
+
+
+def test_every_row_of_the_table_is_reached_and_stands_there_once() -> None:
+    ids = [row.id for row in causes.CAUSES]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == {case.name.partition(",")[0].split()[0] for case in CASES}
+
+
+@pytest.mark.parametrize("strategy", ["gradual", "instant"])
+def test_every_fault_has_a_cause_in_the_table(strategy: str) -> None:
+    rows = {row.id: row for row in causes.CAUSES}
+    for fault in faults.load(strategy):
+        assert fault.diagnosis, f"{fault.name} names no row"
+        assert set(fault.diagnosis) <= set(rows), fault.name
+        assert all(rows[name].remedy for name in fault.diagnosis), f"{fault.name} has no remedy"
+
+
+def test_the_guides_four_troubles_are_rows() -> None:
+    assert {row.clause for row in causes.CAUSES} == {"", "T.1", "T.2", "T.3", "T.4"}
 
 
 def test_nothing_wrong_is_no_cause() -> None:
@@ -192,6 +340,22 @@ def test_an_error_is_explained_once() -> None:
     before = error.cause_text
     diagnosis.explain(site, GREEN, error)
     assert error.cause_text == before
+
+
+def test_the_row_is_named_in_the_facts_whoever_brought_the_cause() -> None:
+    site = FakeSite()
+    error = ClauseFailed("x", code="evidence-changed", cause_text="ev-1 is refused", do="restore it")
+    diagnosis.explain(site, GREEN, error)
+    assert (error.facts["diagnosis"], error.facts["troubleshooting"]) == ("evidence-altered", "T.3")
+    assert (error.cause_text, error.do) == ("ev-1 is refused", "restore it")
+
+
+def test_a_colour_is_examined_without_a_failure() -> None:
+    site = FakeSite()
+    found = diagnosis.examine(site, GREEN)
+    assert (found.is_installed, found.diagnosis) == (False, None)
+    site.database.problem = "connection refused"
+    assert diagnosis.examine(site, GREEN).diagnosis.id == "database-lost"  # type: ignore[union-attr]
 
 
 def test_diagnosing_survives_a_cluster_that_does_not_answer() -> None:

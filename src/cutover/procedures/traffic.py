@@ -75,6 +75,7 @@ def require_sound_route(site: Site, upgrade: Upgrade) -> None:
             do="; ".join(dict.fromkeys(finding.remedy for finding in findings)),
             guide="3.1 and 3.2, deviations F.2 and F.3",
             code=findings[0].code if findings else "",
+            topology=[finding.code for finding in findings],
         )
     if upgrade.journal.last("deviation", id="F.2") is None:
         upgrade.deviation(

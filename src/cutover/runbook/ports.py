@@ -298,6 +298,10 @@ class Workloads(Protocol):
         """Return the Pods that carry the labels."""
         ...
 
+    def deployments(self, namespace: str) -> tuple[Deployment, ...]:
+        """Return the Deployments of a namespace."""
+        ...
+
     def pod_log(
         self, namespace: str, pod: str, container: str, *, previous: bool = False, tail_lines: int = 200
     ) -> str:
