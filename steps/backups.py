@@ -59,8 +59,8 @@ def configuration_backed_up(site: Site, upgrade: Upgrade) -> ObjectsBackup:
 
 
 @then("the backup applied to a scratch namespace holds the same data")
-def configuration_restores(site: Site, objects: ObjectsBackup) -> None:
-    backups.require_configuration_restores(site, objects)
+def configuration_restores(site: Site, upgrade: Upgrade, objects: ObjectsBackup) -> None:
+    backups.require_configuration_restores(site, upgrade, objects)
 
 
 @when("blue's secrets are backed up for the recipient of the target", target_fixture="objects")

@@ -1,30 +1,33 @@
 """Backups that are proven by restoring them (1.2a to 1.2d, 1.3d, F.11).
 
 Invariants: a backup counts only after its restored copy was compared with the original; a Secret never reaches the
-disk in plain text, and the database's archive never reaches the record in it; what a proof creates (scratch database,
-scratch namespace) it removes, whether it succeeds or not.
+disk in plain text, and the database's archive never reaches this machine's in it; what a proof creates (scratch
+database, scratch namespace, private folder) it removes, whether it succeeds or not, and is in the journal before, so
+that a later attempt can remove what a broken-off one left; a backup replaces an older one only when it is whole.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 import stat
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyrage
 import yaml
 
 from cutover.clock import parse_rfc3339, rfc3339
 from cutover.errors import CouldNotMeasure, Refused, TargetInvalid
+from cutover.files import write_whole, written_whole
+from cutover.procedures import leftovers
 from cutover.runbook.checks import expect
+from cutover.site import cluster, database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import PurePath
+    from pathlib import Path, PurePath
 
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
@@ -84,18 +87,22 @@ def dump_database(site: Site, upgrade: Upgrade) -> DatabaseBackup:
         tables = snapshot.fingerprints()
         on_host = site.operator.temp / "stellaops.dump"
         result = site.database.dump(site.operator, on_host, snapshot=snapshot, timeout_s=DUMP_TIMEOUT_S)
-    with tempfile.TemporaryDirectory(prefix="cutover-") as private:
-        archive = site.operator.fetch_to(on_host, Path(private, "archive"), timeout_s=DUMP_TIMEOUT_S)
-        path.touch(mode=_PRIVATE)
-        pyrage.encrypt_file(str(archive), str(path), [recipient])
-        backup = DatabaseBackup(
-            path=path,
-            on_host=on_host,
-            size_bytes=archive.stat().st_size,
-            sha256=sha256_file(archive),
-            duration_s=result.duration_s,
-            tables=tables,
-        )
+
+    def encrypt(archive: IO[bytes]) -> _Digest:
+        plain = _Digest(archive)
+        with written_whole(path, mode=_PRIVATE) as stream:
+            pyrage.encrypt_io(plain, stream, [recipient])
+        return plain
+
+    plain = site.operator.read_through(on_host, encrypt, timeout_s=DUMP_TIMEOUT_S)
+    backup = DatabaseBackup(
+        path=path,
+        on_host=on_host,
+        size_bytes=plain.size_bytes,
+        sha256=plain.hexdigest(),
+        duration_s=result.duration_s,
+        tables=tables,
+    )
     _record(
         upgrade,
         "database",
@@ -113,6 +120,7 @@ def restored_tables(site: Site, upgrade: Upgrade, backup: DatabaseBackup) -> Map
 
     The plain archive is removed from the operator host afterwards: the encrypted one is the backup.
     """
+    name = database.scratch_name()
     upgrade.deviation(
         "F.10",
         did="restored the archive into a scratch database and compared it",
@@ -120,11 +128,14 @@ def restored_tables(site: Site, upgrade: Upgrade, backup: DatabaseBackup) -> Map
         why="it fails on existing objects and would drop evidence made since the backup",
     )
     try:
-        with site.database.scratch() as scratch:
+        with (
+            upgrade.journal.action(leftovers.SCRATCH_DATABASE, scratch=name),
+            site.database.scratch(name) as scratch,
+        ):
             scratch.restore(site.operator, backup.on_host, timeout_s=DUMP_TIMEOUT_S)
             return scratch.fingerprints()
     finally:
-        site.operator.run(["rm", "-f", "--", str(backup.on_host)], quiet=True, check=False)
+        site.operator.discard_temp()
 
 
 def require_dump_encrypted(upgrade: Upgrade, backup: DatabaseBackup) -> None:
@@ -174,14 +185,23 @@ def require_dump_encrypted(upgrade: Upgrade, backup: DatabaseBackup) -> None:
 
 
 class _Digest:
-    """A file-like object that only hashes what is written to it."""
+    """A file-like object that hashes what goes through it: what is read of another one, or what is written to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: IO[bytes] | None = None) -> None:
+        self._source = source
         self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what the source gives."""
+        content = self._source.read(size) if self._source is not None else b""
+        self.write(content)
+        return content
 
     def write(self, content: bytes) -> int:
         """Take in some bytes."""
         self._hash.update(content)
+        self.size_bytes += len(content)
         return len(content)
 
     def flush(self) -> None:
@@ -193,9 +213,19 @@ class _Digest:
 
 
 def export_evidence(site: Site, upgrade: Upgrade) -> EvidenceExport:
-    """Let the platform export all bundles; what it exported is then hashed by the harness (1.2b)."""
+    """Let the platform export all bundles; what it exported is then hashed by the harness (1.2b).
+
+    It writes beside an older export, which goes only when the new one is whole.
+    """
     folder = upgrade.path("artifacts", "backups", "evidence")
-    answer = site.stella.call("evidence", "export", "--all", "--output", str(folder))
+    partial, old = folder.with_name("evidence.partial"), folder.with_name("evidence.old")
+    shutil.rmtree(partial, ignore_errors=True)
+    answer = site.stella.call("evidence", "export", "--all", "--output", str(partial))
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
     _record(upgrade, "evidence", folder, items=int(answer["items"]))
     return EvidenceExport(folder=folder, reported=int(answer["items"]))
 
@@ -204,7 +234,7 @@ def back_up_configuration(site: Site, upgrade: Upgrade) -> ObjectsBackup:
     """Write blue's ConfigMaps to a file, server-set fields stripped (1.2c)."""
     manifests = site.cluster.configmaps(upgrade.roles.blue.namespace)
     path = upgrade.path("artifacts", "backups", "configmaps.yaml")
-    path.write_text(yaml.safe_dump_all(manifests))
+    write_whole(path, yaml.safe_dump_all(manifests))
     _record(upgrade, "configuration", path, objects=len(manifests))
     return ObjectsBackup(kind="ConfigMap", path=path, manifests=manifests)
 
@@ -218,8 +248,7 @@ def back_up_secrets(site: Site, upgrade: Upgrade) -> ObjectsBackup:
     recipient = _recipient(upgrade)
     manifests = site.cluster.secrets(upgrade.roles.blue.namespace)
     path = upgrade.path("artifacts", "backups", "secrets.yaml.age")
-    path.touch(mode=_PRIVATE)
-    path.write_bytes(pyrage.encrypt(yaml.safe_dump_all(manifests).encode(), [recipient]))
+    write_whole(path, pyrage.encrypt(yaml.safe_dump_all(manifests).encode(), [recipient]), mode=_PRIVATE)
     upgrade.deviation(
         "F.11",
         did="encrypted the Secrets to the recipient of the target, mode 0600",
@@ -230,13 +259,13 @@ def back_up_secrets(site: Site, upgrade: Upgrade) -> ObjectsBackup:
     return ObjectsBackup(kind="Secret", path=path, manifests=manifests)
 
 
-def require_configuration_restores(site: Site, backup: ObjectsBackup) -> None:
+def require_configuration_restores(site: Site, upgrade: Upgrade, backup: ObjectsBackup) -> None:
     """Apply the backup file to a scratch namespace and compare what is there with what was backed up (1.2c).
 
     Raises:
         ClauseFailed: an object differs.
     """
-    _require_same(site, backup, backup.path.read_bytes())
+    _require_same(site, upgrade, backup, backup.path.read_bytes())
 
 
 def require_secrets_restore(site: Site, upgrade: Upgrade, backup: ObjectsBackup) -> None:
@@ -264,7 +293,7 @@ def require_secrets_restore(site: Site, upgrade: Upgrade, backup: ObjectsBackup)
             seen=str(error),
             do="check that [backup] age_recipient and age_identity_file belong together",
         ) from error
-    _require_same(site, backup, content)
+    _require_same(site, upgrade, backup, content)
 
 
 def _recipient(upgrade: Upgrade) -> pyrage.x25519.Recipient:
@@ -301,9 +330,11 @@ def _identities(upgrade: Upgrade) -> list[pyrage.x25519.Identity]:
     return identities
 
 
-def _require_same(site: Site, backup: ObjectsBackup, content: bytes) -> None:
+def _require_same(site: Site, upgrade: Upgrade, backup: ObjectsBackup, content: bytes) -> None:
     manifests = [manifest for manifest in yaml.safe_load_all(content) if manifest]
-    differing = site.cluster.differences_when_applied(manifests)
+    scratch = cluster.scratch_name()
+    with upgrade.journal.action(leftovers.SCRATCH_NAMESPACE, scratch=scratch):
+        differing = site.cluster.differences_when_applied(manifests, scratch=scratch)
     expect(
         list(manifests) == list(backup.manifests) != [] and not differing,
         f"the restored {backup.kind}s are not the ones that were backed up",

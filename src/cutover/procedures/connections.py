@@ -90,10 +90,16 @@ def _configuration(environment: Environment) -> tuple[str, str]:
     return f"{environment.release}-config", f"{environment.release}-secrets"
 
 
-def _planned(environment: Environment) -> dict[str, str]:
+def planned_values(environment: Environment) -> dict[str, Any]:
+    """Return the values that a colour's release is given, of all its files, the last one winning."""
     merged: dict[str, Any] = {}
     for path in environment.values:
         _merge(merged, yaml.safe_load(path.read_text()) or {})
+    return merged
+
+
+def _planned(environment: Environment) -> dict[str, str]:
+    merged = planned_values(environment)
     try:
         return {
             "database_url": merged["database"]["url"],

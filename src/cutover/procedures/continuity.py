@@ -2,7 +2,7 @@
 
 Invariants: a verdict is recomputed from contents, rows and log entries, never taken over; items made after the
 baseline are accounted for by its watermark; a disagreement with the platform is a failure of its own, whichever of the
-two is right.
+two is right; a snapshot that says nothing of the site as it is now is set aside, never gone on with.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from cutover.clock import parse_rfc3339
 from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.evidence import agreement, diff, snapshot, trust, verify
 from cutover.evidence.errors import EvidenceError
+from cutover.procedures import leftovers
 from cutover.procedures import snapshots as taking
 from cutover.runbook.checks import expect
 
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 BEFORE = "evidence/before"
 AFTER = "evidence/after"
 BASELINE_REPORT = "artifacts/platform/pre-upgrade-baseline.json"
+CONTINUITY_REPORT = "artifacts/platform/post-upgrade-report.html"
+DIGEST_REPORT = "artifacts/platform/digests.json"
 REINDEX = "run `stella evidence reindex`; the check passes afterwards only if the content is intact (T.3)"
 MENDED_BY_REINDEX = "T.3: `stella evidence reindex` mends rows and leaves only, and only over contents that are intact"
 SHOWN = 5
 NEW_LEAF_SCHEMA = 2
+_SNAPSHOT = "snapshot"
+_NOT_GONE_ON_WITH = frozenset({"pass-old", "pass-differs", "snapshot-malformed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +78,15 @@ def take_baseline(site: Site, upgrade: Upgrade) -> Taken:
     )
     for found in guarantees:
         _keep(upgrade, found, f"before-{found.clause}.json")
-    report = upgrade.path(*BASELINE_REPORT.split("/"))
+    report = leftovers.fresh_output(upgrade, BASELINE_REPORT)
     answer = site.stella.call("evidence", "verify-all", "--output", str(report), check=False)
     return Taken(snapshot=taken, platform=answer, guarantees=guarantees)
 
 
 def _take(site: Site, upgrade: Upgrade, name: str) -> Snapshot:
+    """Take a snapshot into the record, or go on with what a broken-off attempt at the same clause left of it."""
+    if (finished := _left_behind(upgrade, name)) is not None:
+        return finished
     folder = upgrade.folder / name
     expected = site.database.evidence_count()
 
@@ -87,11 +95,80 @@ def _take(site: Site, upgrade: Upgrade, name: str) -> Snapshot:
             "progress", what="evidence", done=items, total=expected, unit="items", size_bytes=size_bytes
         )
 
-    with upgrade.journal.action("snapshot", folder=name) as done:
-        taken = taking.take(site, folder, progress=progress)
+    with upgrade.journal.action(_SNAPSHOT, folder=name) as done:
+        try:
+            taken = taking.take(site, folder, progress=progress)
+        except EvidenceError as error:
+            if error.code not in _NOT_GONE_ON_WITH:
+                raise
+            _set_aside(upgrade, name, f"the pass in it cannot be gone on with: {error}")
+            taken = taking.take(site, folder, progress=progress)
         manifest = taken.manifest
         done(items=manifest.items, digest=manifest.digest, findings=manifest.findings_total)
     return taken
+
+
+def _left_behind(upgrade: Upgrade, name: str) -> Snapshot | None:
+    """Return the snapshot that an attempt finished, and was broken off before it could say what it came to.
+
+    One that says nothing of the site as it is now is set aside: its clause has ended since, another procedure has
+    worked on the site, or it is too old.
+
+    Raises:
+        ClauseFailed: `snapshot-altered`, it is not the one that was taken.
+    """
+    folder = upgrade.folder / name
+    if not folder.exists():
+        return None
+    if stale := _why_stale(upgrade, name):
+        _set_aside(upgrade, name, stale)
+        return None
+    if not taking.is_finished(folder):
+        return None
+    taken = upgrade.journal.last("done", action=_SNAPSHOT, folder=name)
+    try:
+        found = taking.verified(folder)
+        problem = ""
+        if taken is not None and taken.data["digest"] != found.manifest.digest:
+            problem = f"{found.manifest.digest} (expected {taken.data['digest']})"
+    except EvidenceError as error:
+        problem = str(error)
+    if problem:
+        raise ClauseFailed(
+            "the snapshot in the record is not the one that was taken",
+            code="snapshot-altered",
+            seen=problem,
+            do="stop, and find out who wrote into the record; then start a new upgrade",
+        )
+    upgrade.journal.write(
+        "observation",
+        what="already",
+        action=_SNAPSHOT,
+        folder=name,
+        items=found.manifest.items,
+        digest=found.manifest.digest,
+    )
+    return found
+
+
+def _why_stale(upgrade: Upgrade, name: str) -> str:
+    """Say why what is in a snapshot's folder is not gone on with; empty when it is."""
+    begun = upgrade.journal.last("intent", action=_SNAPSHOT, folder=name)
+    if begun is None:
+        return "nobody wrote down that it was begun"
+    for entry in upgrade.journal.entries()[begun.seq + 1 :]:
+        if entry.event == "clause_finished" and entry.clause == begun.clause:
+            return f"{entry.clause} has ended since: {entry.data['result']}"
+        if entry.event == "run_resumed" and entry.data.get("procedure") != "resume":
+            return f"{entry.data.get('procedure')} has worked on the site since"
+    age = upgrade.clock.now() - begun.time
+    return f"it was begun {age} ago" if age > snapshot.MAX_AGE else ""
+
+
+def _set_aside(upgrade: Upgrade, name: str, reason: str) -> None:
+    aside = taking.set_aside(upgrade.folder / name)
+    kept = str(aside.relative_to(upgrade.folder)) if aside is not None else "nothing: it was not finished"
+    upgrade.journal.write("observation", what="a snapshot is taken anew", folder=name, reason=reason, kept=kept)
 
 
 def require_intact(taken: Taken) -> None:
@@ -241,7 +318,7 @@ def verify_continuity(site: Site, upgrade: Upgrade) -> Continuity:
             "--baseline",
             str(upgrade.folder / BASELINE_REPORT),
             "--output",
-            str(upgrade.path("artifacts", "platform", "post-upgrade-report.html")),
+            str(leftovers.fresh_output(upgrade, CONTINUITY_REPORT)),
             namespace=upgrade.roles.green.namespace,
             check=False,
         )
@@ -478,7 +555,7 @@ def require_all_logged(upgrade: Upgrade, found: Guarantee) -> None:
 
 def digest_report(site: Site, upgrade: Upgrade) -> list[Finding]:
     """Let the platform verify all digests, and compare its report with ours item by item (E.6)."""
-    path = upgrade.path("artifacts", "platform", "digests.json")
+    path = leftovers.fresh_output(upgrade, DIGEST_REPORT)
     site.stella.call("evidence", "verify-digests", "--report", str(path), namespace=upgrade.roles.green.namespace)
     _, after = snapshots(upgrade)
     return _refusing(lambda: agreement.compare_digests(after, json.loads(path.read_bytes())))

@@ -7,9 +7,11 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cutover.errors import ClauseFailed
+from cutover.errors import ClauseFailed, Refused, Timeout
+from cutover.procedures import connections
 from cutover.procedures.diagnosed import diagnosed
 from cutover.runbook.checks import expect
+from cutover.site.operator import KILL_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,10 +19,16 @@ if TYPE_CHECKING:
     from cutover.model import Environment
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
+    from cutover.site.helm import HelmRelease
 
 VERSION_LABEL = "app.kubernetes.io/version"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 COMPONENT_LABEL = "app.kubernetes.io/component"
+AT_WORK = frozenset({"pending-install", "pending-upgrade", "pending-rollback", "uninstalling"})
+"""What helm calls a release that a helm works on, or worked on when it was killed."""
+_OURS_ENDS_S = KILL_AFTER_S + 1
+"""A helm on this machine ends with the harness that started it; the kernel and `timeout` see to it."""
+_SERVED_SAMPLE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +209,7 @@ def _table(site: Site) -> tuple[Migration, ...]:
 
 
 def install_green(site: Site, upgrade: Upgrade) -> Installed:
-    """Install the new release as green and wait for it (2.1a).
+    """Install the new release as green and wait for it, unless it is there as it should be (2.1a).
 
     Deviation F.1: `--install`, as there is no release to upgrade yet. Deviation F.13: where the chart does not
     migrate in an init step,
@@ -229,11 +237,78 @@ def install_green(site: Site, upgrade: Upgrade) -> Installed:
             instead_of="waiting for green's readiness before any migration",
             why="green's readiness waits for the schema that is only migrated afterwards",
         )
-    with upgrade.journal.action("install green", release=green.release, namespace=green.namespace, tag=tag) as done:
-        with diagnosed(site, green):
-            result = site.helm.upgrade(green, tag=tag)
+    return bring(site, upgrade, green, tag=tag, action="install green")
+
+
+def bring(site: Site, upgrade: Upgrade, environment: Environment, *, tag: str, action: str) -> Installed:
+    """Bring a colour that serves nobody to a release, and wait for it; nothing when it is there with these values.
+
+    What a helm that was killed left half done, and with it helm's own lock, is removed first.
+    action: what the journal calls it.
+
+    Raises:
+        Refused: a helm that this record did not start is at work on the release, or the half-done colour serves.
+    """
+    release, namespace = environment.release, environment.namespace
+    found = _settled(site, upgrade, environment, action=action)
+    if found is not None and _is_wanted(site, environment, found, tag):
+        upgrade.journal.write("observation", what="already", action=action, release=release, revision=found.revision)
+        return _installed(site, environment)
+    if found is not None and not found.is_deployed:
+        _remove_half_done(site, upgrade, environment, found)
+    with upgrade.journal.action(action, release=release, namespace=namespace, tag=tag) as done:
+        with diagnosed(site, environment):
+            result = site.helm.upgrade(environment, tag=tag)
         done(duration_s=round(result.duration_s, 3))
-    return _installed(site, green)
+    return _installed(site, environment)
+
+
+def _settled(site: Site, upgrade: Upgrade, environment: Environment, *, action: str) -> HelmRelease | None:
+    """Return the release when no helm is at work on it any more, or when ours is known to be gone."""
+    release, namespace = environment.release, environment.namespace
+    found = site.helm.status(release, namespace)
+    if found is None or found.status not in AT_WORK:
+        return found
+    is_ours = upgrade.journal.last("intent", action=action, release=release, namespace=namespace) is not None
+    try:
+        return upgrade.wait_for(
+            f"helm to end its work on release {release}",
+            lambda: site.helm.status(release, namespace),
+            until=lambda seen: seen is None or seen.status not in AT_WORK,
+            bound_s=_OURS_ENDS_S if is_ours and site.operator.is_local else upgrade.target.chart.wait_timeout_s,
+            describe=lambda seen: seen.status if seen is not None else "absent",
+        )
+    except Timeout as timeout:
+        if is_ours:
+            return site.helm.status(release, namespace)
+        raise Refused(
+            f"somebody's helm is at work on release {release} in namespace {namespace}",
+            code="release-busy",
+            seen=f"status {found.status}, revision {found.revision}; this record did not begin it",
+            do=f"wait for it; if it is gone, `helm uninstall {release} --namespace {namespace}`, then go on",
+        ) from timeout
+
+
+def _is_wanted(site: Site, environment: Environment, found: HelmRelease, tag: str) -> bool:
+    """Whether a release is deployed with the tag and the values that the target gives it, and no others."""
+    wanted = connections.planned_values(environment)
+    given = site.helm.with_tag(found.values, site.helm.tag_of(found))
+    return found.is_deployed and given == site.helm.with_tag(wanted, tag)
+
+
+def _remove_half_done(site: Site, upgrade: Upgrade, environment: Environment, found: HelmRelease) -> None:
+    """Uninstall what was never deployed: it holds helm's own lock, and no request depends on it."""
+    served = site.routing.who_serves(_SERVED_SAMPLE)
+    if served.by_colour.get(environment.name, 0):
+        raise Refused(
+            f"release {environment.release} is half done while {environment.name} serves requests",
+            code="release-half-done",
+            seen=f"status {found.status}, revision {found.revision}; {served}",
+            do="send the traffic to the other colour (./cutover rollback), or repair the release by hand",
+        )
+    facts = {"release": environment.release, "namespace": environment.namespace, "status": found.status}
+    with upgrade.journal.action("remove what was half done", **facts, revision=found.revision):
+        site.helm.uninstall(environment.release, environment.namespace)
 
 
 def _installed(site: Site, green: Environment) -> Installed:

@@ -4,17 +4,20 @@
     FOLDER/diff.json         their balance, and the items that are not the same
     FOLDER/E.n.json          each guarantee: what was checked, what was refused
 
-Invariant: a snapshot that was interrupted is taken up where it was, whoever began it.
+Invariants: a snapshot that was interrupted is taken up where it was, whoever began it; one that is finished is never
+written over, only set aside.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from typing import TYPE_CHECKING, Final
 
 from cutover.errors import CouldNotMeasure
 from cutover.evidence import snapshot, trust, verify
+from cutover.files import write_whole
 from cutover.site.executors import workers
 
 if TYPE_CHECKING:
@@ -91,8 +94,7 @@ def verify_site(
 def _copy(baseline: Snapshot, before: Path) -> None:
     """Put the baseline beside what is compared with it, so that the folder stands for itself."""
     if before.exists():
-        is_whole = (before / "manifest.json").exists()
-        if not is_whole or snapshot.load(before).manifest.digest != baseline.manifest.digest:
+        if not is_finished(before) or snapshot.load(before).manifest.digest != baseline.manifest.digest:
             raise FileExistsError(before)
         return
     partial = before.with_suffix(".partial")
@@ -103,12 +105,48 @@ def _copy(baseline: Snapshot, before: Path) -> None:
     partial.rename(before)
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds a snapshot, and not only a pass that is under way."""
+    return (folder / "manifest.json").exists()
+
+
+def verified(folder: Path) -> Snapshot:
+    """Return a finished snapshot, every byte of it read and found to be what its manifest names.
+
+    Raises:
+        EvidenceError: `snapshot-altered`, `snapshot-malformed`.
+
+    """
+    found = snapshot.load(folder)
+    found.checkpoint_note()
+    for _ in found.raw_lines():
+        pass
+    for _ in found.findings():
+        pass
+    return found
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Make room for another snapshot under this name; return where the one that was there is now.
+
+    A pass that never became a snapshot is removed: it says nothing by itself.
+    """
+    if not is_finished(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    aside = next(
+        path for number in itertools.count(1) if not (path := folder.with_name(f"{folder.name}.{number}")).exists()
+    )
+    folder.rename(aside)
+    return aside
+
+
 def keep_balance(folder: Path, balance: Diff) -> None:
     """Put a balance into an evidence folder."""
-    (folder / "diff.json").write_text(json.dumps(balance.as_json(), indent=1), encoding="utf-8")
+    write_whole(folder / "diff.json", json.dumps(balance.as_json(), indent=1))
 
 
 def keep_guarantee(path: Path, found: Guarantee) -> None:
     """Put what was verified into an evidence folder."""
     about = {"before_digest": found.before_digest, "after_digest": found.after_digest}
-    path.write_text(json.dumps(found.as_json() | about, indent=1), encoding="utf-8")
+    write_whole(path, json.dumps(found.as_json() | about, indent=1))

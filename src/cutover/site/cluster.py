@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,6 +28,7 @@ Manifest: TypeAlias = "dict[str, Any]"
 
 REQUEST_TIMEOUT_S = 10.0
 _SCRATCH_PREFIX = "cutover-scratch-"
+_SCRATCH_LABEL = "cutover.example/scratch"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _STARTUP_GRACE = frozenset({"ContainerCreating", "PodInitializing"})
 _GENERATED_CONFIGMAPS = frozenset({"kube-root-ca.crt"})
@@ -320,13 +322,13 @@ class Cluster:
         )
 
     @contextlib.contextmanager
-    def scratch_namespace(self) -> Iterator[str]:
-        """Make a namespace that only this harness uses, and delete it afterwards."""
-        name = _SCRATCH_PREFIX + secrets.token_hex(4)
+    def scratch_namespace(self, name: str = "") -> Iterator[str]:
+        """Make a namespace that only this harness uses, and delete it afterwards; name: one of `scratch_name`."""
+        name = name or scratch_name()
         manifest = {
             "apiVersion": "v1",
             "kind": "Namespace",
-            "metadata": {"name": name, "labels": {_MANAGED_BY: "cutover", "cutover.example/scratch": "true"}},
+            "metadata": {"name": name, "labels": {_MANAGED_BY: "cutover", _SCRATCH_LABEL: "true"}},
         }
         self._json("POST", "/api/v1/namespaces", body=manifest)
         self._scratch.add(name)
@@ -335,6 +337,26 @@ class Cluster:
         finally:
             self._json("DELETE", f"/api/v1/namespaces/{name}", missing_is_none=True)
             self._scratch.discard(name)
+
+    def remove_left(self, name: str) -> None:
+        """Delete a scratch namespace that a process which is gone has made; absent is well too.
+
+        Raises: ValueError for a name that is none of `scratch_name`; Refused for a namespace that is not ours.
+        """
+        if re.fullmatch(_SCRATCH_PREFIX + "[0-9a-f]{8}", name) is None:
+            raise ValueError(f"{name} is no name of a scratch namespace")
+        path = f"/api/v1/namespaces/{name}"
+        found = self._json("GET", path, missing_is_none=True)
+        if found is None:
+            return
+        if (found["metadata"].get("labels") or {}).get(_SCRATCH_LABEL) != "true":
+            raise Refused(
+                f"the namespace {name} is not one that the harness made",
+                code="not-scratch",
+                seen=f"it has no label {_SCRATCH_LABEL}=true",
+                do="find out who made it, and delete it by hand",
+            )
+        self._json("DELETE", path, missing_is_none=True)
 
     # -- workloads -------------------------------------------------------------------------------------------------
 
@@ -486,10 +508,13 @@ class Cluster:
         found = self.list("Secret", namespace)
         return tuple(stripped(item) for item in found if item.get("type") not in _GENERATED_SECRETS)
 
-    def differences_when_applied(self, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-        """Create the objects in a scratch namespace, read them back, name those that differ (1.2c, 1.2d)."""
+    def differences_when_applied(self, manifests: Sequence[Mapping[str, Any]], *, scratch: str = "") -> tuple[str, ...]:
+        """Create the objects in a scratch namespace, read them back, name those that differ (1.2c, 1.2d).
+
+        scratch: the namespace's name, one of `scratch_name`.
+        """
         different = []
-        with self.scratch_namespace() as namespace:
+        with self.scratch_namespace(scratch) as namespace:
             for manifest in manifests:
                 self.create(namespace, manifest)
             for manifest in manifests:
@@ -498,6 +523,11 @@ class Cluster:
                 if any(found.get(key) != manifest.get(key) for key in ("data", "binaryData", "type")):
                     different.append(f"{kind}/{name}")
         return tuple(different)
+
+
+def scratch_name() -> str:
+    """Return a name for a scratch namespace that no other one has."""
+    return _SCRATCH_PREFIX + secrets.token_hex(4)
 
 
 def _is_generated(kind: str, item: Mapping[str, Any], release: str) -> bool:

@@ -1,14 +1,15 @@
-"""Read the site's PostgreSQL, prove a backup of it, and nothing that changes its data.
+"""Read the site's PostgreSQL and prove a backup of it; what changes its data asks for a session that may.
 
 Responsibility: what the runbook observes in the platform's database and in the transparency log's; an exported snapshot
 for `pg_dump --snapshot`; scratch databases for the proof that an archive restores.
-Invariants: every connection to the platform's data is read-only; every connection and statement has a deadline; the
-only databases created or dropped are scratch ones, known by their prefix.
+Invariants: every connection to the platform's data is read-only but `session`; every connection and statement has a
+deadline; the only databases created or dropped are scratch ones, known by their prefix.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections import Counter
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ SCRATCH_PREFIX = "cutover_scratch_"
 _CONNECT_TIMEOUT_S = 5
 _STATEMENT_TIMEOUT_S = 30.0
 _LOOK_TIMEOUT_S = 5.0
+_ADMINISTRATION_TIMEOUT_S = 120.0
 _BATCH = 2000
 _LEAF_TABLES = {1: "merkle_leaves", 2: "merkle_leaves_v2"}
 # What `row::text` prints depends on these; both sides of a comparison are computed under the same.
@@ -131,6 +133,29 @@ class Database:
     def address(self) -> str:
         """Host and port, for messages."""
         return f"{self._settings.get('host', '')}:{self._settings.get('port', 5432)}"
+
+    # -- others of the same server ---------------------------------------------------------------------------------
+
+    def administration(self, name: str = "") -> Database:
+        """Return a database of this server as the administrator reaches it; without a name, the administrator's own.
+
+        Raises: WrongInput `admin-dsn-missing`.
+        """
+        if not self._admin_dsn:
+            raise WrongInput(
+                "the target names no connection that may create a database",
+                code="admin-dsn-missing",
+                do="add admin_dsn to [database] of the target: a backup is only proven by restoring it",
+            )
+        settings = {key: str(value) for key, value in conninfo.conninfo_to_dict(self._admin_dsn).items()}
+        dsn = conninfo.make_conninfo(**{**settings, **({"dbname": name} if name else {})})
+        return Database(dsn, label=f"database {name}" if name else "database's administration")
+
+    @contextlib.contextmanager
+    def session(self, *, timeout_s: float) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """Open a connection that may write, each statement with a deadline. Raises: CouldNotMeasure."""
+        with self._connect(timeout_s=timeout_s, read_only=False) as connection:
+            yield connection
 
     # -- connecting ------------------------------------------------------------------------------------------------
 
@@ -250,6 +275,10 @@ class Database:
         )
         return self._stream(EvidenceRow, query, (after, through, through))
 
+    def leading_rows(self, count: int) -> Iterator[EvidenceRow]:
+        """Yield the items of the first `count` leaves, in the order of the leaves, in constant memory."""
+        return self._stream(EvidenceRow, f"{_EVIDENCE} WHERE leaf_index < %s ORDER BY leaf_index", (count,))
+
     def schemas(self) -> tuple[int, ...]:
         """Return the leaf schemas that have a table of leaves, ascending; the lowest is authoritative (E.3)."""
         query: LiteralString = "SELECT tablename FROM pg_tables WHERE tablename ~ '^merkle_leaves(_v[0-9]+)?$'"
@@ -336,7 +365,7 @@ class Database:
         Raises: ClauseFailed `command-failed`, CouldNotMeasure as `Operator.run`.
         """
         argv = ["pg_dump", "--format=custom", f"--snapshot={snapshot.id}", f"--file={destination}", self.name]
-        return operator.run(argv, timeout_s=timeout_s, env=self._client_environment())
+        return operator.run(argv, timeout_s=timeout_s, env=self.client_environment())
 
     def restore(self, operator: Operator, archive: PurePath, *, timeout_s: float) -> CommandResult:
         """Restore an archive on the operator host into this database, which must be a scratch one.
@@ -351,37 +380,37 @@ class Database:
                 do="restore into a scratch database and compare",
             )
         argv = ["pg_restore", "--exit-on-error", "--no-owner", "--no-privileges", f"--dbname={self.name}", str(archive)]
-        return operator.run(argv, timeout_s=timeout_s, env=self._client_environment())
+        return operator.run(argv, timeout_s=timeout_s, env=self.client_environment())
 
     @contextlib.contextmanager
-    def scratch(self) -> Iterator[Database]:
-        """Create an empty database on the same server, and drop it afterwards.
+    def scratch(self, name: str = "") -> Iterator[Database]:
+        """Create an empty database on the same server, and drop it afterwards; name: one of `scratch_name`.
 
         Raises: WrongInput `admin-dsn-missing`, CouldNotMeasure.
         """
-        if not self._admin_dsn:
-            raise WrongInput(
-                "the target names no connection that may create a scratch database",
-                code="admin-dsn-missing",
-                do="add admin_dsn to [database] of the target: a backup is only proven by restoring it",
-            )
-        admin = Database(self._admin_dsn, label="database's administration")
-        name = SCRATCH_PREFIX + secrets.token_hex(6)
+        name = _demand_scratch(name or scratch_name())
         owner = str(self._settings.get("user", ""))
         create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 OWNER {}").format(
             sql.Identifier(name), sql.Identifier(owner)
         )
-        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        with admin._connect(read_only=False, timeout_s=120) as connection:
+        with self.administration().session(timeout_s=_ADMINISTRATION_TIMEOUT_S) as connection:
             connection.execute(create)
         try:
             dsn = conninfo.make_conninfo(**{**{k: str(v) for k, v in self._settings.items()}, "dbname": name})
             yield Database(dsn, label="scratch database", timeout_s=self._timeout_s)
         finally:
-            with admin._connect(read_only=False, timeout_s=120) as connection:
-                connection.execute(drop)
+            self.remove_left(name)
 
-    def _client_environment(self) -> dict[str, str]:
+    def remove_left(self, name: str) -> None:
+        """Drop a scratch database, whoever is connected to it; absent is well too.
+
+        Raises: ValueError for a name that is none of `scratch_name`; WrongInput `admin-dsn-missing`, CouldNotMeasure.
+        """
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_demand_scratch(name)))
+        with self.administration().session(timeout_s=_ADMINISTRATION_TIMEOUT_S) as connection:
+            connection.execute(drop)
+
+    def client_environment(self) -> dict[str, str]:
         """Return what points pg_dump and pg_restore at this server, without a word on their command lines."""
         environment = {"PGCONNECT_TIMEOUT": str(_CONNECT_TIMEOUT_S), "PGAPPNAME": "cutover"}
         for key, name in _DUMP_NAMES.items():
@@ -415,6 +444,18 @@ class DatabaseSnapshot:
                 found[f"{schema}.{table}"] = TableFingerprint(rows=int(row[0]), checksum=f"{row[1]}/{row[2]}")
         return found
 
+    def schema(self) -> dict[str, str]:
+        """Return every column, constraint and index by `schema.table name`: its type or its definition.
+
+        A column that every insert must give a value for ends in ` required`.
+        """
+        rows = self._connection.execute(_SCHEMA).fetchall()
+        return {f"{schema}.{table} {name}": definition for schema, table, name, definition in rows}
+
+    def sequences(self) -> dict[str, int | None]:
+        """Return the last value that every sequence gave, by `schema.sequence`; None before the first."""
+        return {f"{schema}.{name}": last for schema, name, last in self._connection.execute(_SEQUENCES).fetchall()}
+
 
 _EVIDENCE: LiteralString = (
     "SELECT id, kind, media_type, size_bytes, sha256::text, object_key, leaf_index, log_index,"
@@ -425,6 +466,39 @@ _TABLES: LiteralString = (
     "SELECT schemaname, tablename FROM pg_tables"
     " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
 )
+_SEQUENCES: LiteralString = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
+_SCHEMA: LiteralString = """
+WITH tables AS (
+    SELECT c.oid, n.nspname AS schema, c.relname AS name FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+)
+SELECT t.schema, t.name, a.attname,
+    format_type(a.atttypid, a.atttypmod) || CASE
+        WHEN d.adrelid IS NOT NULL THEN ' default ' || pg_get_expr(d.adbin, d.adrelid)
+        WHEN a.attnotnull AND a.attidentity = '' THEN ' required' ELSE '' END
+FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef AS d ON d.adrelid = t.oid AND d.adnum = a.attnum
+UNION ALL
+SELECT t.schema, t.name, 'constraint ' || k.conname, pg_get_constraintdef(k.oid)
+FROM tables AS t JOIN pg_constraint AS k ON k.conrelid = t.oid AND k.contype <> 'n'
+UNION ALL
+SELECT t.schema, t.name, 'index ' || i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
+FROM tables AS t JOIN pg_index AS i ON i.indrelid = t.oid
+ORDER BY 1, 2, 3
+"""
+
+
+def scratch_name() -> str:
+    """Return a name for a scratch database that no other one has."""
+    return SCRATCH_PREFIX + secrets.token_hex(6)
+
+
+def _demand_scratch(name: str) -> str:
+    """Return the name of a scratch database. Raises ValueError for any other."""
+    if re.fullmatch(SCRATCH_PREFIX + "[0-9a-f]{12}", name) is None:
+        raise ValueError(f"{name} is no name of a scratch database")
+    return name
 
 
 def compare_markers(acknowledged: Iterable[int], present: Iterable[int]) -> MarkerCheck:

@@ -7,6 +7,7 @@ helm, so that helm itself says why it gave up.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,25 @@ class Helm:
                 seen=result.stdout[:200],
                 do="check the version of helm on the operator host: 4.x is supported",
             ) from error
+
+    def tag_of(self, release: HelmRelease) -> str:
+        """Return the image tag that a release was given; empty when it was given none."""
+        found: Any = release.values
+        for key in self._image_tag_key.split("."):
+            found = found.get(key, "") if isinstance(found, dict) else ""
+        return str(found)
+
+    def with_tag(self, values: Mapping[str, Any], tag: str) -> dict[str, Any]:
+        """Return values as `upgrade` gives them to a release at an image tag: the tag put where the chart reads it."""
+        given = copy.deepcopy(dict(values))
+        *parents, last = self._image_tag_key.split(".")
+        place = given
+        for key in parents:
+            inner = place.get(key)
+            place[key] = inner = inner if isinstance(inner, dict) else {}
+            place = inner
+        place[last] = tag
+        return given
 
     def uninstall(self, release: str, namespace: str, *, timeout_s: float | None = None) -> CommandResult:
         """Remove a release and wait until its objects are gone (5.2a).

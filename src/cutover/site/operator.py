@@ -3,30 +3,38 @@
 Responsibility: one way to run a command, through testinfra, with a deadline that is enforced on the operator's host, an
 environment that never appears on a command line, and a redacted transcript of everything that ran.
 Invariants: no command outlives its deadline, nor its process group; a command whose deadline passed has measured
-nothing; no secret of the target reaches the journal or a transcript.
+nothing; no secret of the target reaches the journal or a transcript; a private folder is in the journal before it is
+made, so that one which a killed attempt left behind is known.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
+import secrets
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from cutover.errors import ClauseFailed, CouldNotMeasure, WrongInput
+from cutover.files import written_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cutover.redaction import Redactor
-    from cutover.runbook.journal import Journal
+    from cutover.runbook.journal import Action, Journal
+
+T = TypeVar("T")
 
 KILL_AFTER_S = 5.0
 """A command that ignores SIGTERM gets SIGKILL this much later."""
@@ -34,6 +42,11 @@ _GRACE_S = 10.0  # for the connection itself, over the deadline that `timeout` e
 _MISSING = "cutover: command not found on the operator host:"
 _BACKENDS = ("local", "ssh")
 _PR_SET_PDEATHSIG = 1
+
+PRIVATE_FOLDER: Final = "private folder"
+"""The action of making one, and of removing it when it is done."""
+_PRIVATE_NAME = re.compile(r"cutover\.[0-9a-f]{16}")
+_TEMPORARY = '"${TMPDIR:-/tmp}/$1"'  # in the shell of the operator's host, $1 the folder's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +158,7 @@ class Operator:
         self._lock = threading.Lock()
         self._count = 0
         self._temp: PurePosixPath | None = None
+        self._temp_noted: Action | None = None
         scheme = host.split("://", 1)[0] if "://" in host else "ssh"
         if scheme not in _BACKENDS:
             raise WrongInput(
@@ -316,36 +330,83 @@ class Operator:
 
     @property
     def temp(self) -> PurePosixPath:
-        """A private folder (mode 0700) on the operator's host, removed by `close`."""
+        """A private folder (mode 0700) on the operator's host, removed by `discard_temp` or `close`."""
         if self._temp is None:
-            made = self.run(["mktemp", "-d", "-t", "cutover.XXXXXXXX"], quiet=True).stdout.strip()
+            name = f"cutover.{secrets.token_hex(8)}"
+            if self._journal is not None:
+                self._temp_noted = self._journal.action(PRIVATE_FOLDER, scratch=name)
+                self._temp_noted.__enter__()
+            script = f"mkdir -m 700 -- {_TEMPORARY} && echo {_TEMPORARY}"
+            made = self.run(["sh", "-c", script, "sh", name], quiet=True).stdout.strip()
             self._temp = PurePosixPath(made)
         return self._temp
+
+    def discard_temp(self) -> None:
+        """Remove the private folder with all that is in it; the next one asked for is another."""
+        folder, noted = self._temp, self._temp_noted
+        self._temp, self._temp_noted = None, None
+        if folder is None:
+            return
+        removed = self.run(["rm", "-rf", "--", str(folder)], quiet=True, check=False)
+        if noted is not None and removed.exit_code == 0:
+            with contextlib.suppress(RuntimeError):  # the journal is closed by now: a later attempt looks once more
+                noted.__exit__(None, None, None)
+
+    def remove_left(self, name: str) -> None:
+        """Remove the private folder of a process that is gone, by its name in the journal; absent is well too.
+
+        Raises: ValueError for another name than one of ours; ClauseFailed `command-failed`.
+        """
+        if _PRIVATE_NAME.fullmatch(name) is None:
+            raise ValueError(f"{name} is no name of a private folder")
+        self.run(["sh", "-c", f"rm -rf -- {_TEMPORARY}", "sh", name], quiet=True)
 
     def fetch(self, path: str | PurePosixPath, *, timeout_s: float | None = None) -> bytes:
         """Return a file of the operator's host whole; for large ones use `fetch_to`."""
         return self.run(["cat", "--", str(path)], quiet=True, timeout_s=timeout_s).stdout_bytes
 
     def fetch_to(self, path: str | PurePosixPath, destination: Path, *, timeout_s: float | None = None) -> Path:
-        """Copy a file of the operator's host into the record, streamed, mode 0600."""
-        deadline_s = self._default_timeout_s if timeout_s is None else timeout_s
+        """Copy a file of the operator's host here, whole or not at all, mode 0600. Raises: as `read_through`."""
         destination.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        line = shlex.join(["timeout", f"--kill-after={KILL_AFTER_S:g}", f"{deadline_s:g}", "cat", "--", str(path)])
-        with os.fdopen(descriptor, "wb") as stream:
-            try:
-                finished = self._call(f"exec {line}", b"", deadline_s=deadline_s + _GRACE_S, stdout_to=stream)
-            except _DeadlinePassedError:
-                finished = _Finished(exit_code=124, stdout=b"", stderr=b"")
-        if finished.exit_code != 0:
-            destination.unlink(missing_ok=True)
-            raise CouldNotMeasure(
-                f"the file {path} could not be fetched from the operator host {self.host_spec}",
-                code="fetch-failed",
-                seen=finished.stderr.decode(errors="replace").strip() or f"exit code {finished.exit_code}",
-                do="check that the command before it wrote the file",
-            )
+        with written_whole(destination, mode=0o600) as stream:
+            self.read_through(path, lambda reader: shutil.copyfileobj(reader, stream), timeout_s=timeout_s)
         return destination
+
+    def read_through(
+        self, path: str | PurePosixPath, consume: Callable[[IO[bytes]], T], *, timeout_s: float | None = None
+    ) -> T:
+        """Let `consume` read a file of the operator's host to its end, as it comes, and return what it makes of it.
+
+        Nothing of the file reaches this machine's disk, unless `consume` puts it there. Raises: CouldNotMeasure
+        `fetch-failed` when not all of it came; what `consume` raises.
+        """
+        deadline_s = self._default_timeout_s if timeout_s is None else timeout_s
+        line = shlex.join(["timeout", f"--kill-after={KILL_AFTER_S:g}", f"{deadline_s:g}", "cat", "--", str(path)])
+        reader, writer = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+
+        def consumed() -> T:
+            with reader:  # closed early, it ends the command
+                return consume(reader)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="read-through") as pool:
+            made = pool.submit(consumed)
+            with writer:
+                try:
+                    finished = self._call(f"exec {line}", b"", deadline_s=deadline_s + _GRACE_S, stdout_to=writer)
+                except _DeadlinePassedError:
+                    finished = _Finished(exit_code=124, stdout=b"", stderr=b"")
+            result = made.result()
+        if finished.exit_code != 0:
+            raise self._not_fetched(path, finished)
+        return result
+
+    def _not_fetched(self, path: str | PurePosixPath, finished: _Finished) -> CouldNotMeasure:
+        return CouldNotMeasure(
+            f"the file {path} could not be fetched from the operator host {self.host_spec}",
+            code="fetch-failed",
+            seen=finished.stderr.decode(errors="replace").strip() or f"exit code {finished.exit_code}",
+            do="check that the command before it wrote the file",
+        )
 
     def files(self, folder: str | PurePosixPath) -> tuple[PurePosixPath, ...]:
         """List the regular files under a folder of the operator's host, sorted."""
@@ -354,9 +415,7 @@ class Operator:
 
     def close(self) -> None:
         """Remove the private folder."""
-        if self._temp is not None:
-            self.run(["rm", "-rf", "--", str(self._temp)], quiet=True, check=False)
-            self._temp = None
+        self.discard_temp()
 
 
 def _last_words(result: CommandResult) -> str:
