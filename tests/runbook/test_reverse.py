@@ -40,7 +40,7 @@ INSTALLED = [*STARTED, *done("install green"), *done("run migrations", category=
 CANARY = [*INSTALLED, *weight(10)]
 PROMOTED = [*CANARY, *weight(100), *done("promote", to="green"), ("weight", {"percent": 100})]
 OBSERVED = [*PROMOTED, ("fact", {"name": "observation", "facts": {"state": "complete"}})]
-CONTRACTED = [*OBSERVED, begun("run migrations", category="B")]
+CONTRACTED = [*OBSERVED, begun("contract")]
 REMOVED = [*OBSERVED, begun("decommission", release="stellaops-blue")]
 REMOVED_AND_CONTRACTED = [*REMOVED, *done("run migrations", category="B")]
 BACK = [*CANARY, ("rollback_started", {}), ("rollback_finished", {"serves": "blue"})]

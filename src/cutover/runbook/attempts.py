@@ -72,7 +72,7 @@ class Attempt:
 def split(entries: Sequence[Entry]) -> tuple[Attempt, ...]:
     """Return the attempts, oldest first; empty when the lines are no run's."""
     begins = [index for index, entry in enumerate(entries) if entry.event in {STARTED, RESUMED}]
-    ends = [*begins[1:], len(entries)]
+    ends = [*begins[1:], len(entries)] if begins else []
     return tuple(
         Attempt(
             number=number,

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import rfc3339
-from cutover.runbook.upgrade import FINAL_ACTIONS, MOVING_ACTIONS
+from cutover.runbook.upgrade import MOVING_ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 SCHEMA = "cutover/reverse-plan/v1"
 
-INSTALL, REDEPLOY, REMOVE_GREEN = "install green", "redeploy blue", "remove green"
-"""The actions that bring a colour, or take it away; removing blue is one of `FINAL_ACTIONS`."""
-MIGRATE, RESTORE = "run migrations", "swap database"
+INSTALL, REMOVE_GREEN = "install green", "remove green"
+DECOMMISSION, REDEPLOY = "decommission", "redeploy blue"
+CONTRACT, RESTORE = "contract", "swap database"
+"""The actions that bring something or take it away: a colour, or a schema that the release before works with."""
 BREAKING = "B"
 """The category of migrations that the release before does not work with."""
 
@@ -204,11 +205,11 @@ def _act(told: _Told, entry: Entry, *, is_over: bool) -> None:
     if action in MOVING_ACTIONS and data.get("percent", 100) > 0:
         _move(told, entry)
         told.promoted = told.promoted or action == "promote"
-    elif action in FINAL_ACTIONS:
+    elif action == DECOMMISSION:
         told.blue_removed = True
     elif action == INSTALL:
         told.green_begun = True
-    elif action == MIGRATE and data.get("category") == BREAKING:
+    elif action == CONTRACT or data.get("category") == BREAKING:
         told.breaking = True
     elif is_over and action == REDEPLOY:
         told.blue_removed = False

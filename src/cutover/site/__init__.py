@@ -16,6 +16,7 @@ from cutover.redaction import Redactor
 
 if TYPE_CHECKING:
     from cutover.model import Roles
+    from cutover.runbook.fingerprint import Fingerprint
     from cutover.runbook.journal import Journal
     from cutover.site.cluster import Cluster
     from cutover.site.contents import Contents
@@ -183,6 +184,16 @@ class Site:
     def assign_roles(self, roles: Roles) -> None:
         """Tell the routes who is blue (serves now) and who is green (F.17)."""
         self.routing.assign_roles(roles)
+
+    def state(self, roles: Roles, *, leaves: int | None = None, with_evidence: bool = True) -> Fingerprint:
+        """Look at the state of the site, so far as going back must restore it; see `cutover.runbook.fingerprint`.
+
+        Raises:
+            CouldNotMeasure: something does not answer.
+        """
+        from cutover.site.state import look  # noqa: PLC0415
+
+        return look(self, roles, leaf_count=leaves, with_evidence=with_evidence)
 
     def close(self) -> None:
         """Close every connection and remove what was put on the operator's host."""
