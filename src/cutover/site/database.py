@@ -279,10 +279,6 @@ class Database:
         """Yield the items of the first `count` leaves, in the order of the leaves, in constant memory."""
         return self._stream(EvidenceRow, f"{_EVIDENCE} WHERE leaf_index < %s ORDER BY leaf_index", (count,))
 
-    def leading_rows(self, count: int) -> Iterator[EvidenceRow]:
-        """Yield the items of the first `count` leaves, in the order of the leaves, in constant memory."""
-        return self._stream(EvidenceRow, f"{_EVIDENCE} WHERE leaf_index < %s ORDER BY leaf_index", (count,))
-
     def schemas(self) -> tuple[int, ...]:
         """Return the leaf schemas that have a table of leaves, ascending; the lowest is authoritative (E.3)."""
         query: LiteralString = "SELECT tablename FROM pg_tables WHERE tablename ~ '^merkle_leaves(_v[0-9]+)?$'"
@@ -460,18 +456,6 @@ class DatabaseSnapshot:
         """Return the last value that every sequence gave, by `schema.sequence`; None before the first."""
         return {f"{schema}.{name}": last for schema, name, last in self._connection.execute(_SEQUENCES).fetchall()}
 
-    def schema(self) -> dict[str, str]:
-        """Return every column, constraint and index by `schema.table name`: its type or its definition.
-
-        A column that every insert must give a value for ends in ` required`.
-        """
-        rows = self._connection.execute(_SCHEMA).fetchall()
-        return {f"{schema}.{table} {name}": definition for schema, table, name, definition in rows}
-
-    def sequences(self) -> dict[str, int | None]:
-        """Return the last value that every sequence gave, by `schema.sequence`; None before the first."""
-        return {f"{schema}.{name}": last for schema, name, last in self._connection.execute(_SEQUENCES).fetchall()}
-
 
 _EVIDENCE: LiteralString = (
     "SELECT id, kind, media_type, size_bytes, sha256::text, object_key, leaf_index, log_index,"
@@ -482,27 +466,6 @@ _TABLES: LiteralString = (
     "SELECT schemaname, tablename FROM pg_tables"
     " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
 )
-_SEQUENCES: LiteralString = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
-_SCHEMA: LiteralString = """
-WITH tables AS (
-    SELECT c.oid, n.nspname AS schema, c.relname AS name FROM pg_class AS c
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-)
-SELECT t.schema, t.name, a.attname,
-    format_type(a.atttypid, a.atttypmod) || CASE
-        WHEN d.adrelid IS NOT NULL THEN ' default ' || pg_get_expr(d.adbin, d.adrelid)
-        WHEN a.attnotnull AND a.attidentity = '' THEN ' required' ELSE '' END
-FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_attrdef AS d ON d.adrelid = t.oid AND d.adnum = a.attnum
-UNION ALL
-SELECT t.schema, t.name, 'constraint ' || k.conname, pg_get_constraintdef(k.oid)
-FROM tables AS t JOIN pg_constraint AS k ON k.conrelid = t.oid AND k.contype <> 'n'
-UNION ALL
-SELECT t.schema, t.name, 'index ' || i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
-FROM tables AS t JOIN pg_index AS i ON i.indrelid = t.oid
-ORDER BY 1, 2, 3
-"""
 _SEQUENCES: LiteralString = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
 _SCHEMA: LiteralString = """
 WITH tables AS (
