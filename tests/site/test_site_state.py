@@ -15,7 +15,7 @@ from cutover.site.database import Database
 from cutover.site.state import look
 from rehearsal.platform.app import seed
 from rehearsal.platform.core import migrations
-from tests.postgres_server import create, running
+from tests.site.postgres_world import PostgresServer, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,15 +39,17 @@ ROLES = Roles(blue=colour("blue"), green=colour("green"))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("postgres")) as prefix:
-        yield prefix
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with running(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture
-def url(server: str, request: pytest.FixtureRequest) -> str:
+def url(server: PostgresServer, request: pytest.FixtureRequest) -> str:
     """Give a site's database with a small history, on the schema of the release before."""
-    url = create(server, f"t{abs(hash(request.node.nodeid))}")
+    name = f"t{abs(hash(request.node.nodeid))}"
+    server.create(name)
+    url = server.dsn(name)
     rows = [row for n in range(SCANS) for row, _ in seed.make_scan(n, seed.History(scans=SCANS))]
     with psycopg.connect(url) as database:
         migrations.run(database, OLD, "A")
