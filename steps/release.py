@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
-from cutover.procedures import capacity, release
+from cutover.procedures import capacity, release, sequences
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ def none_pending(upgrade: Upgrade, migrations: Migrations) -> None:
 @then("every category A migration of the new release is applied and none of category B")
 def expanded_only(upgrade: Upgrade, migrations: Migrations) -> None:
     release.require_between_releases(upgrade, migrations)
+
+
+@given("no id that the database is about to give is in use")
+def ids_ahead(site: Site) -> None:
+    sequences.require_ahead(site)
 
 
 @given("green has at least blue's capacity")

@@ -5,6 +5,7 @@ Feature: Gradual cutover
   Background:
     Given the load runs against the public host
     And green is healthy and its route to the public host is sound
+    And no id that the database is about to give is in use
     And green has at least blue's capacity
 
   Rule: A weight is kept only while green does well

@@ -6,6 +6,7 @@ Feature: The public route names green
   Background:
     Given the load runs against the public host
     And green is healthy and its route to the public host is sound
+    And no id that the database is about to give is in use
 
   @clause_3_2
   Scenario: The public route is switched to green under load

@@ -31,8 +31,15 @@ class MemoryArchive:
         return ArchiveLock(locked=self._locked, detail="object lock enabled" if self._locked else "no object lock")
 
     def archive_all(
-        self, files: Iterable[Path], *, relative_to: Path, prefix: str, retain: timedelta
+        self,
+        files: Iterable[Path],
+        *,
+        relative_to: Path,
+        prefix: str,
+        retain: timedelta,
+        already_until: datetime | None,
     ) -> Iterator[tuple[Path, Archived]]:
+        assert already_until is None, "nobody has archived before"
         for path in files:
             until: datetime | None = None
             if self._locked and self._short is not None:

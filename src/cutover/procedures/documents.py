@@ -1,11 +1,14 @@
 """Documents and the archive (4.1b, 4.3a to 4.3c, E.8).
 
-Invariant: what was there before is kept in the record, and what was archived is read back before it counts.
+Invariants: what was there before is kept in the record, whole and as a difference; an upgrade stands in a document
+once, however often it is written down; what was archived is read back before it counts, and not brought twice.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
+import stat
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,20 +17,30 @@ from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 from cutover.errors import ClauseFailed
+from cutover.files import write_whole
+from cutover.procedures import leftovers
 from cutover.procedures.backups import sha256_file
+from cutover.site.store import RETENTION_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
+    from cutover.runbook.journal import Entry
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
+
+_UPDATE = "update document"
+_ARCHIVE = "archive artifacts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A document's change: its text afterwards, and its unified difference in the record."""
+    """A document's change: its text afterwards, and its unified difference in the record.
+
+    Beside the difference, under the document's name and `.before`, is the text that it had before this upgrade.
+    """
 
     path: Path
     text: str
@@ -62,6 +75,8 @@ class Archived:
 def update_current_version(upgrade: Upgrade) -> Change:
     """Write the new release into the document of the current version (4.3a)."""
     target = upgrade.target
+    if (already := _already(upgrade, target.documents.current_version)) is not None:
+        return already
     text = (
         "# Current version\n\n"
         f"{target.upgrade.to_release}\n\n"
@@ -73,7 +88,9 @@ def update_current_version(upgrade: Upgrade) -> Change:
 def add_to_changelog(upgrade: Upgrade) -> Change:
     """Add the upgrade at the top of the changelog, below its title (4.3b)."""
     path, target = upgrade.target.documents.changelog, upgrade.target
-    before = path.read_text() if path.exists() else "# Changelog\n"
+    if (already := _already(upgrade, path)) is not None:
+        return already
+    before = path.read_text("utf-8") if path.exists() else "# Changelog\n"
     title, _, rest = before.partition("\n")
     entry = (
         f"## {target.upgrade.to_release} - {upgrade.clock.now():%Y-%m-%d}\n\n"
@@ -83,29 +100,46 @@ def add_to_changelog(upgrade: Upgrade) -> Change:
     return _change(upgrade, path, f"{title}\n\n{entry}\n{rest.lstrip()}")
 
 
+def _already(upgrade: Upgrade, path: Path) -> Change | None:
+    """Return the change that an earlier attempt of this upgrade made; None when the document does not name it."""
+    text = path.read_text("utf-8") if path.exists() else ""
+    difference = _difference_of(upgrade, path)
+    names_it = re.search(rf"\brecord {re.escape(upgrade.id)}(?![\w-])", text) is not None
+    if not names_it or upgrade.target.upgrade.to_release not in text or not difference.exists():
+        return None
+    upgrade.journal.write("observation", what="already", action=_UPDATE, document=path.name)
+    return Change(path=path, text=text, difference=difference)
+
+
+def _difference_of(upgrade: Upgrade, path: Path) -> Path:
+    return upgrade.path("artifacts", "documents", f"{path.name}.diff")
+
+
 def _change(upgrade: Upgrade, path: Path, text: str) -> Change:
-    before = path.read_text() if path.exists() else ""
-    difference = upgrade.path("artifacts", "documents", f"{path.name}.diff")
-    with upgrade.journal.action("update document", document=path.name) as done:
-        difference.write_text(
-            "".join(
-                difflib.unified_diff(
-                    before.splitlines(keepends=True),
-                    text.splitlines(keepends=True),
-                    f"{path.name} before",
-                    f"{path.name} after",
-                )
-            )
+    """Write a document whole; its earlier text and the difference are in the record before."""
+    place = path.resolve()
+    before = place.read_text("utf-8") if place.exists() else ""
+    difference = _difference_of(upgrade, path)
+    kept = difference.with_name(f"{path.name}.before")
+    with upgrade.journal.action(_UPDATE, document=path.name) as done:
+        if not kept.exists():
+            write_whole(kept, before)
+        lines = difflib.unified_diff(
+            before.splitlines(keepends=True),
+            text.splitlines(keepends=True),
+            f"{path.name} before",
+            f"{path.name} after",
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_whole(difference, "".join(lines))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(place, text, mode=stat.S_IMODE(place.stat().st_mode) if place.exists() else None)
         done(difference=str(difference.relative_to(upgrade.folder)))
-    return Change(path=path, text=path.read_text(), difference=difference)
+    return Change(path=path, text=path.read_text("utf-8"), difference=difference)
 
 
 def audit_report(site: Site, upgrade: Upgrade) -> Report:
     """Let the platform report on everything since this upgrade began (4.1b, F.9)."""
-    path = upgrade.path("artifacts", "platform", "upgrade-audit.pdf")
+    path = leftovers.fresh_output(upgrade, "artifacts/platform/upgrade-audit.pdf")
     upgrade.deviation(
         "F.9",
         did=f"asked for the time since {upgrade.started:%H:%M:%S} UTC, when this upgrade began",
@@ -119,7 +153,7 @@ def audit_report(site: Site, upgrade: Upgrade) -> Report:
 
 def compliance_report(site: Site, upgrade: Upgrade) -> Report:
     """Let the platform write its compliance report (E.8)."""
-    path = upgrade.path("artifacts", "platform", "compliance-report.pdf")
+    path = leftovers.fresh_output(upgrade, "artifacts/platform/compliance-report.pdf")
     site.stella.call("evidence", "compliance-report", "--format", "pdf", "--output", str(path))
     return read_report(path)
 
@@ -144,17 +178,25 @@ def read_report(path: Path) -> Report:
 
 
 def archive(site: Site, upgrade: Upgrade) -> Archived:
-    """Put every artifact into the store's archive and read each back (4.3c)."""
+    """Put every artifact into the store's archive and read each back (4.3c).
+
+    What an attempt that was broken off brought there whole is read back, and not brought again.
+    """
     folder = upgrade.folder / "artifacts"
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     retain = timedelta(days=upgrade.policy.limits.archive_retention_days)
-    retain_until = upgrade.clock.now() + retain
+    earlier = next((entry.time for entry in upgrade.journal.entries() if _begins_archive(entry)), None)
+    retain_until = (earlier or upgrade.clock.now()) + retain
     expected: dict[str, str] = {}
     read_back: dict[str, str] = {}
     retained_until: dict[str, datetime | None] = {}
-    with upgrade.journal.action("archive artifacts", files=len(files)) as done:
+    with upgrade.journal.action(_ARCHIVE, files=len(files)) as done:
         for path, kept in site.store.archive_all(
-            files, relative_to=upgrade.folder, prefix=f"upgrades/{upgrade.id}", retain=retain
+            files,
+            relative_to=upgrade.folder,
+            prefix=f"upgrades/{upgrade.id}",
+            retain=retain,
+            already_until=retain_until if earlier is not None else None,
         ):
             name = str(path.relative_to(upgrade.folder))
             expected[name] = sha256_file(path)
@@ -175,7 +217,11 @@ def archive(site: Site, upgrade: Upgrade) -> Archived:
     )
 
 
+def _begins_archive(entry: Entry) -> bool:
+    return entry.event == "intent" and entry.data.get("action") == _ARCHIVE
+
+
 def not_retained(archived: Archived) -> list[str]:
     """Name the artifacts that a locked archive keeps for less than the policy's retention; to the second."""
-    least = archived.retain_until - timedelta(seconds=1)
+    least = archived.retain_until - RETENTION_STEP
     return [name for name, until in archived.retained_until.items() if until is None or until < least]

@@ -16,6 +16,7 @@ from cutover.errors import CouldNotMeasure, TargetInvalid
 from cutover.evidence import dsse, snapshot
 from cutover.evidence import trust as trust_roots
 from cutover.evidence.errors import EvidenceError
+from cutover.files import write_whole
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def verify_bundle(site: Site, upgrade: Upgrade) -> BundleVerdicts:
             do="correct [fixtures] attestation_bundle in the target file",
         ) from error
     tampered = upgrade.path("artifacts", "bundles", "tampered.tar.gz")
-    tampered.write_bytes(_tamper(content))
+    write_whole(tampered, _tamper(content))
     reasons: list[str] = []
     ours = [
         _harness_accepts(data, upgrade.target.evidence.trust_root, reasons) for data in (content, tampered.read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -150,9 +151,9 @@ def require_shared_and_separate(site: Site, upgrade: Upgrade) -> None:
         code="cache-shared",
     )
     namespace, service = upgrade.roles.green.namespace, upgrade.roles.green.service
-    name, content = f"cutover-{upgrade.id}-green", upgrade.id.encode()
-    blue.store.put(f"scratch/{name}", content)
+    name, content = f"cutover-{upgrade.id}-green", secrets.token_bytes(64)
     try:
+        blue.store.put(f"scratch/{name}", content)
         answer = site.cluster.proxy_get(namespace, service, 80, f"/api/v1/objects/{name}")
     finally:
         blue.store.delete(f"scratch/{name}")

@@ -131,10 +131,11 @@ def cache_identities(site: Site, blue: Environment, green: Environment) -> Cache
 def read_marker_back(site: Site, upgrade: Upgrade) -> MarkerRead:
     """Put a marker object with blue's credentials, read it along both colours' paths, and remove it in any case (P.4).
 
-    Green's credentials read it straight from the store; blue's running service through the API server's proxy.
+    Green's credentials read it straight from the store; blue's running service through the API server's proxy. Its
+    name is the upgrade's own, so that one which a broken-off attempt left is written over and removed.
     """
     blue, green = upgrade.roles.blue, upgrade.roles.green
-    name, content = f"cutover-{upgrade.id}-{secrets.token_hex(4)}", secrets.token_bytes(64)
+    name, content = f"cutover-{upgrade.id}-shared", secrets.token_bytes(64)
     key, store = f"scratch/{name}", connections.of(site, blue, running=True).store
     try:
         store.put(key, content)

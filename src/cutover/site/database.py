@@ -73,6 +73,33 @@ class TableFingerprint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceState:
+    """A sequence beside the ids that it gave: what it gives next, and the farthest one that is in use."""
+
+    name: str
+    """As `schema.sequence`."""
+    column: str
+    """That takes its ids from it, as `schema.table.column`."""
+    increment: int
+    following: int
+    """The id that it gives next."""
+    limit: int
+    """The last id that it, or the type of the column, allows."""
+    farthest: int | None
+    """The greatest id in use, the least where the sequence counts down; None in an empty table."""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether no id that it is about to give is in use already."""
+        return self.farthest is None or (self.following - self.farthest) * self.increment > 0
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether it has no id to give."""
+        return (self.limit - self.following) * self.increment < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogCheckpoint:
     """A checkpoint that the log published: `note` is the signed text."""
 
@@ -238,6 +265,33 @@ class Database:
             "SELECT id, category::text, release, checksum, applied_at FROM stella_migrations ORDER BY id"
         )
         return tuple(self._stream(AppliedMigration, query))
+
+    def sequences(self) -> tuple[SequenceState, ...]:
+        """Return every sequence that gives a column its ids, owned by it or named in its default, sorted by column.
+
+        The ids in use are read first: meanwhile a sequence only moves on, so that work in progress is no finding.
+        """
+        found = []
+        with self._connect() as connection:
+            for row in connection.execute(_ID_COLUMNS).fetchall():
+                sequence, table, column, increment, limit = (row[:2], row[2:4], *row[4:])
+                farthest = sql.SQL("SELECT {}({}) FROM {}").format(
+                    sql.SQL("max" if increment > 0 else "min"), sql.Identifier(column), sql.Identifier(*table)
+                )
+                in_use = connection.execute(farthest).fetchone()
+                state = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(*sequence))
+                last, is_called = connection.execute(state).fetchone() or (0, False)
+                found.append(
+                    SequenceState(
+                        name=".".join(sequence),
+                        column=".".join((*table, column)),
+                        increment=increment,
+                        following=last + increment if is_called else last,
+                        limit=limit,
+                        farthest=in_use[0] if in_use is not None else None,
+                    )
+                )
+        return tuple(found)
 
     # -- work in progress ------------------------------------------------------------------------------------------
 
@@ -462,6 +516,27 @@ _EVIDENCE: LiteralString = (
     " signer_keyid AS signer_key_id, created FROM evidence"
 )
 _CHECKPOINT: LiteralString = "SELECT size, root, note, created FROM log_checkpoints"
+_ID_COLUMNS: LiteralString = """
+WITH gives AS (
+    SELECT objid AS sequence, refobjid AS relation, refobjsubid AS attribute FROM pg_depend
+    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjsubid > 0
+        AND deptype IN ('a', 'i')
+    UNION
+    SELECT d.refobjid, e.adrelid, e.adnum FROM pg_attrdef AS e
+    JOIN pg_depend AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid
+        AND d.refclassid = 'pg_class'::regclass
+)
+SELECT sn.nspname, sc.relname, tn.nspname, tc.relname, a.attname, s.seqincrement,
+    CASE WHEN s.seqincrement < 0 THEN s.seqmin
+        ELSE least(s.seqmax, CASE a.atttypid WHEN 'int2'::regtype THEN 32767
+            WHEN 'int4'::regtype THEN 2147483647 ELSE 9223372036854775807 END) END
+FROM gives JOIN pg_sequence AS s ON s.seqrelid = gives.sequence
+JOIN pg_class AS sc ON sc.oid = s.seqrelid JOIN pg_namespace AS sn ON sn.oid = sc.relnamespace
+JOIN pg_class AS tc ON tc.oid = gives.relation JOIN pg_namespace AS tn ON tn.oid = tc.relnamespace
+JOIN pg_attribute AS a ON a.attrelid = gives.relation AND a.attnum = gives.attribute
+WHERE a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AND tn.nspname !~ '^pg_'
+ORDER BY 3, 4, 5
+"""
 _TABLES: LiteralString = (
     "SELECT schemaname, tablename FROM pg_tables"
     " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 30.0
 _ARCHIVERS = 8
+RETENTION_STEP = timedelta(seconds=1)
+"""Stores keep the time until which something is retained to the second."""
 _RETAINED_UNTIL = "x-amz-object-lock-retain-until-date"
 _POOL = 16
 _REGION = "us-east-1"
@@ -287,23 +289,32 @@ class Store:
         version = told.get("x-amz-version-id", "")
         named = f"?versionId={quote(version, safe='~')}" if version and version != "null" else ""
         told, back = self._exchange("GET", path + named, what)
-        until = _moment(told.get(_RETAINED_UNTIL)) if until is not None else None
-        found = hashlib.sha256(back).hexdigest()
-        if found != digest.hexdigest():
+        kept = _archived(key, version, back, told if until is not None else {})
+        if kept.sha256 != f"sha256:{digest.hexdigest()}":
             raise ClauseFailed(
                 f"the archive does not hold what was put there: {what}",
                 code="archive-differs",
-                seen=f"sha256:{found} (expected sha256:{digest.hexdigest()})",
+                seen=f"{kept.sha256} (expected sha256:{digest.hexdigest()})",
                 guide="4.3",
                 do="check the archive bucket, then archive again",
             )
-        return Archived(
-            key=key,
-            size_bytes=len(back),
-            sha256=f"sha256:{found}",
-            version=version,
-            retained_until=until,
-        )
+        return kept
+
+    def archived(self, key: str, content: bytes, *, until: datetime) -> Archived | None:
+        """Return an artifact that the archive holds with this content; None when it is to be put there.
+
+        until: where the bucket has object lock, it counts only when nobody may remove it before.
+        Raises: CouldNotMeasure.
+        """
+        path = f"/{self.archive_bucket}/{quote(key, safe='/~')}"
+        try:
+            told, back = self._exchange("GET", path, f"{self.archive_bucket}/{key}")
+        except ClauseFailed:
+            return None
+        locked = self.archive_lock().locked
+        kept = _archived(key, told.get("x-amz-version-id", ""), back, told if locked else {})
+        is_retained = not locked or (kept.retained_until is not None and kept.retained_until >= until - RETENTION_STEP)
+        return kept if back == content and is_retained else None
 
     def _exchange(
         self,
@@ -353,16 +364,25 @@ class Store:
         return ArchiveLock(locked=locked, detail=f"object lock enabled, {detail}" if locked else "no object lock")
 
     def archive_all(
-        self, files: Iterable[Path], *, relative_to: Path, prefix: str, retain: timedelta | None = None
+        self,
+        files: Iterable[Path],
+        *,
+        relative_to: Path,
+        prefix: str,
+        retain: timedelta | None = None,
+        already_until: datetime | None = None,
     ) -> Iterator[tuple[Path, Archived]]:
         """Archive files under `prefix/` and their path relative to a folder; yield each with what was read back.
 
-        Several at a time, in the order given. Raises: as `archive`.
+        Several at a time, in the order given. already_until: some may be there already, retained until then at least;
+        such a one is not put there again. Raises: as `archive`.
         """
 
         def keep(path: Path) -> tuple[Path, Archived]:
             key = f"{prefix}/{path.relative_to(relative_to)}"
-            return path, self.archive(key, path.read_bytes(), retain=retain)
+            content = path.read_bytes()
+            already = self.archived(key, content, until=already_until) if already_until is not None else None
+            return path, already or self.archive(key, content, retain=retain)
 
         with ThreadPoolExecutor(_ARCHIVERS, thread_name_prefix="archive") as pool:
             yield from pool.map(keep, files)
@@ -376,6 +396,17 @@ class Store:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+
+def _archived(key: str, version: str, content: bytes, told: Mapping[str, str]) -> Archived:
+    """Return what was read back; told: the answer's headers, none where the archive has no lock."""
+    return Archived(
+        key=key,
+        size_bytes=len(content),
+        sha256=f"sha256:{hashlib.sha256(content).hexdigest()}",
+        version=version,
+        retained_until=_moment(told.get(_RETAINED_UNTIL)),
+    )
 
 
 def _moment(text: str | None) -> datetime | None:
