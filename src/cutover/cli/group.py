@@ -38,6 +38,11 @@ class Own:
 
 OWN: Mapping[str, Own] = {
     "run": Own(place="cutover.cli.run:run", help="Perform the upgrade that a target file describes."),
+    "resume": Own(place="cutover.cli.going_on:resume", help="Go on with an upgrade that was broken off or stopped."),
+    "observe": Own(place="cutover.cli.going_on:observe", help="Finish the observation window after a cutover."),
+    "decommission": Own(place="cutover.cli.going_on:decommission", help="Remove blue after the observation window."),
+    "status": Own(place="cutover.cli.status:status", help="Say where an upgrade stands and what comes next."),
+    "journal": Own(place="cutover.cli.journal:journal", help="Verify a record's journal, or show it."),
     "plan": Own(place="cutover.cli.plan:plan", help="Show what a run would do, without touching the site."),
     "gates": Own(place="cutover.cli.gates:gates", help="Try a policy's gates on a site, or judge a record again."),
     "evidence": Own(place="cutover.cli.evidence:evidence", help="Take, compare and verify snapshots of evidence."),
@@ -45,6 +50,7 @@ OWN: Mapping[str, Own] = {
         place="cutover.cli.lint_routing:lint_routing",
         help="Say whether the routes could move traffic, and what stands in the way.",
     ),
+    "diagnose": Own(place="cutover.cli.diagnose:diagnose", help="Say what is wrong with a site, why, and what to do."),
     "test": Own(place="cutover.cli.test:test", help="Run the project's own tests and say how many ran."),
     "completion": Own(place="cutover.cli.completion:completion", help="Print the shell's completion script."),
 }

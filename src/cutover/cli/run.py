@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -11,19 +12,17 @@ from cutover import project
 from cutover.cli import options
 from cutover.cli.group import EXIT_CODES
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 @click.command(epilog=EXIT_CODES)
 @options.target
 @options.phase
 @options.until
 @options.strategy
-@click.option(
-    "--record",
-    metavar="DIR",
-    type=click.Path(),
-    help="The folder that gets the record's own folder, YYYY-MM-DD-HHMM. Default: records, in the project.",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Show pytest's own report instead of the screen.")
+@options.records
+@options.verbose
 def run(
     *, target: str, phases: tuple[int, ...], until: int | None, strategy: str | None, record: str | None, verbose: bool
 ) -> None:
@@ -38,9 +37,23 @@ def run(
       cutover run --target target.toml --until 2
       cutover run --target target.toml --strategy instant --record /var/lib/cutover/records
     """  # noqa: D301 (click reads the escape)
+    arguments = ["--target", str(Path(target).absolute())]
+    for number in phases:
+        arguments += ["--phase", str(number)]
+    if until is not None:
+        arguments += ["--until", str(until)]
+    if strategy is not None:
+        arguments += ["--strategy", strategy]
+    if record is not None:
+        arguments += ["--record", str(Path(record).absolute())]
+    perform(arguments, verbose=verbose)
+
+
+def perform(arguments: Sequence[str], *, verbose: bool) -> NoReturn:
+    """Run pytest over the features with the run's own arguments, and end the process with its exit code."""
     import pytest  # noqa: PLC0415  # not needed by --help
 
-    arguments = [
+    fixed = [
         "-c",
         str(project.ROOT / "pyproject.toml"),
         "--rootdir",
@@ -50,17 +63,5 @@ def run(
         "-p",
         "no:randomly",
         str(project.FEATURES),
-        "--target",
-        str(Path(target).absolute()),
     ]
-    for number in phases:
-        arguments += ["--phase", str(number)]
-    if until is not None:
-        arguments += ["--until", str(until)]
-    if strategy is not None:
-        arguments += ["--strategy", strategy]
-    if record is not None:
-        arguments += ["--record", str(Path(record).absolute())]
-    if verbose:
-        arguments.append("-v")
-    sys.exit(int(pytest.main(arguments)))
+    sys.exit(int(pytest.main([*fixed, *arguments, *(["-v"] if verbose else [])])))

@@ -245,12 +245,22 @@ class Journal:
         return len(content) - whole
 
     @staticmethod
+    def read(path: Path) -> tuple[list[Entry], int]:
+        """Return every whole line of a journal whose chain holds, and how many bytes of a half-written one follow.
+
+        Raises JournalBroken.
+        """
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        return list(_checked(whole, path.name)), len(content) - len(whole)
+
+    @staticmethod
     def verify(path: Path, *, head: str | None = None) -> list[Entry]:
         """Return every line of a journal whose chain holds, ending in `head` where it is given.
 
         Raises JournalBroken naming the first line that is not what was written, or that the file ends too early.
         """
-        entries = list(_checked(path))
+        entries = list(_checked(path.read_bytes(), path.name))
         found = entries[-1].digest if entries else GENESIS
         if head is not None and found != head:
             raise JournalBroken(
@@ -313,23 +323,22 @@ def _entry(line: Mapping[str, Any]) -> Entry:
     return Entry(**{**line, "time": parse_rfc3339(line["time"])})
 
 
-def _checked(path: Path) -> Iterator[Entry]:
+def _checked(content: bytes, name: str) -> Iterator[Entry]:
     previous = GENESIS
-    content = path.read_bytes()
     for number, raw in enumerate(content.split(b"\n")[:-1] if content.endswith(b"\n") else content.split(b"\n"), 1):
         if not content:
             return
-        line = _line(raw, path, number)
+        line = _line(raw, name, number)
         claimed = line.pop("digest", None)
         facts: dict[str, Any] = {"line": number}
         calculated = _digest(line)
         if claimed != calculated:
             raise JournalBroken(
-                f"line {number} of {path.name} was changed", seen=f"digest {calculated} (expected {claimed})", **facts
+                f"line {number} of {name} was changed", seen=f"digest {calculated} (expected {claimed})", **facts
             )
         if line.get("previous") != previous or line.get("seq") != number - 1:
             raise JournalBroken(
-                f"line {number} of {path.name} does not follow the one before it",
+                f"line {number} of {name} does not follow the one before it",
                 seen=f"previous {line.get('previous')}, number {line.get('seq')} (expected {previous}, {number - 1})",
                 **facts,
             )
@@ -337,14 +346,12 @@ def _checked(path: Path) -> Iterator[Entry]:
         yield _entry({**line, "digest": claimed})
 
 
-def _line(raw: bytes, path: Path, number: int) -> dict[str, Any]:
+def _line(raw: bytes, name: str, number: int) -> dict[str, Any]:
     try:
         line = json.loads(raw)
         rfc8785.dumps(line)
     except (ValueError, rfc8785.CanonicalizationError) as problem:
-        raise JournalBroken(
-            f"line {number} of {path.name} is not a whole line", seen=str(problem), line=number
-        ) from problem
+        raise JournalBroken(f"line {number} of {name} is not a whole line", seen=str(problem), line=number) from problem
     if not isinstance(line, dict):
-        raise JournalBroken(f"line {number} of {path.name} is not an object", line=number)
+        raise JournalBroken(f"line {number} of {name} is not an object", line=number)
     return line

@@ -1,0 +1,161 @@
+"""Going on with a record that another process began: whether that may be, and what is left to do.
+
+What is decided follows from the journal and from who answers at the public host now; that the process which began it
+meant to do something counts for nothing.
+Invariants: an attempt that cannot lead anywhere is refused before a line is written; a run that was going back, or had
+failed under traffic, is gone on with only to bring blue back; what is not kept is performed again from its beginning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cutover.errors import Refused
+from cutover.model import Outcome, Result
+from cutover.runbook import attempts as attempted
+from cutover.runbook.attempts import Procedure
+from cutover.runbook.upgrade import MOVING_ACTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cutover.model import Clause
+    from cutover.runbook.attempts import Attempt
+    from cutover.runbook.catalogue import Catalogue
+    from cutover.runbook.ports import Served
+    from cutover.runbook.upgrade import Upgrade
+
+CLAUSES_OF: Mapping[Procedure, tuple[str, ...]] = {
+    Procedure.OBSERVE: ("5.1",),
+    Procedure.DECOMMISSION: ("5.2a", "5.2b"),
+    Procedure.CONTRACT: ("C.1",),
+}
+"""What a procedure beside the plan performs; of a rollback the reverse plan says it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoingOn:
+    """What a further attempt finds."""
+
+    attempts: tuple[Attempt, ...]
+    """Those before it."""
+    since: Mapping[str, int]
+    """By clause that has passed: the number of the line that says so."""
+    again: Mapping[str, str]
+    """Of those, the ones to perform again, with the reason."""
+    halted: str
+    """Why nothing but the way back to blue is performed; empty when the attempt goes forwards."""
+
+    def keeps(self, clauses: Iterable[Clause]) -> bool:
+        """Whether the earlier result of every one of these clauses stands."""
+        return all(clause.id in self.since and clause.id not in self.again for clause in clauses)
+
+    @staticmethod
+    def of(upgrade: Upgrade, catalogue: Catalogue, procedure: Procedure, served: Served) -> GoingOn:
+        """Decide. served: who answers at the public host now.
+
+        Raises:
+            Refused: this procedure cannot go on from where the record stands.
+        """
+        known = attempted.split(upgrade.journal.entries())
+        results = attempted.results(known, catalogue)
+        failed = tuple(clause_id for clause_id in attempted.bad(results) if catalogue[clause_id].phase != "rollback")
+        halted = ""
+        if procedure.follows_plan:
+            halted = _halted(upgrade, known, failed, results)
+            _admit(upgrade, known, failed, halted)
+        elif procedure in {Procedure.OBSERVE, Procedure.DECOMMISSION}:
+            _admit_after_cutover(upgrade, procedure, failed)
+        again: Mapping[str, str] = {}
+        if procedure.follows_plan:
+            blue_alone = served.only(upgrade.roles.blue.name)
+            again = attempted.to_repeat(
+                known, catalogue, traffic_on_green=upgrade.traffic_moved, blue_serves_alone=blue_alone
+            )
+        return GoingOn(
+            attempts=known,
+            since=_passed(known, results) if procedure is not Procedure.ROLLBACK else {},
+            again=again,
+            halted=halted,
+        )
+
+
+def continued(asked: Procedure, known: Sequence[Attempt]) -> Procedure:
+    """Return what an attempt performs: `resume` goes on with whatever procedure was broken off."""
+    newest = known[-1]
+    if asked is Procedure.RESUME and newest.finished is None and not newest.procedure.follows_plan:
+        return newest.procedure
+    return asked
+
+
+def _passed(known: Sequence[Attempt], results: Mapping[str, Result | None]) -> dict[str, int]:
+    return {
+        clause_id: attempted.decisive(known, clause_id)[-1].seq
+        for clause_id, result in results.items()
+        if result is Result.PASS
+    }
+
+
+def _halted(
+    upgrade: Upgrade, known: Sequence[Attempt], failed: Sequence[str], results: Mapping[str, Result | None]
+) -> str:
+    """Return why the attempt may only bring blue back, or only complete the record; empty when it may go forwards."""
+    newest = known[-1]
+    if upgrade.needs_rollback:
+        going_back = attempted.begun_to_go_back(known)
+        if failed:
+            return f"{failed[0]} was {results[failed[0]]} before the interruption"
+        return f"{going_back} before the interruption" if going_back else ""
+    if failed and newest.finished is None and _ever_moved(upgrade) and not upgrade.decommissioned:
+        return f"{failed[0]} was {results[failed[0]]}, and blue has the traffic again"
+    return ""
+
+
+def _admit(upgrade: Upgrade, known: Sequence[Attempt], failed: Sequence[str], halted: str) -> None:
+    newest = known[-1]
+    if newest.outcome == Outcome.PASSED:
+        raise Refused(
+            f"nothing is left to resume: the upgrade {upgrade.id} has PASSED",
+            code="nothing-left",
+            do="go on with ./cutover observe or ./cutover decommission where those are still to come",
+            state="nothing was changed",
+        )
+    if newest.procedure is Procedure.ROLLBACK and newest.finished is not None:
+        raise Refused(
+            f"the upgrade {upgrade.id} was rolled back, and its record is complete",
+            code="rolled-back",
+            do="begin a new one: ./cutover run",
+            state="nothing was changed",
+        )
+    if failed and not halted and _ever_moved(upgrade) and not upgrade.decommissioned and newest.finished is not None:
+        raise Refused(
+            f"the upgrade {upgrade.id} has ended: {failed[0]} did not pass, and the traffic went back to blue",
+            code="ended",
+            do="mend the cause, then begin a new one: ./cutover run",
+            state="nothing was changed",
+        )
+
+
+def _admit_after_cutover(upgrade: Upgrade, procedure: Procedure, failed: Sequence[str]) -> None:
+    standing = [clause_id for clause_id in failed if not clause_id.startswith("5.")]
+    if not upgrade.traffic_moved or upgrade.journal.last("intent", action="promote") is None:
+        raise Refused(
+            f"there is nothing to {procedure}: green does not have the traffic",
+            code="not-promoted",
+            guide="5.1",
+            do="perform the cutover first: ./cutover run, or ./cutover resume",
+            state="nothing was changed",
+        )
+    if standing:
+        raise Refused(
+            f"blue may not be given up: {standing[0]} did not pass",
+            code="not-passed",
+            guide="5.1",
+            do="mend the cause, or go back: ./cutover rollback",
+            state="nothing was changed",
+        )
+
+
+def _ever_moved(upgrade: Upgrade) -> bool:
+    return any(upgrade.journal.last("intent", action=action) for action in MOVING_ACTIONS)
