@@ -17,6 +17,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 """The checkout: chart, contract and packages are found from here."""
 
 CHART = PROJECT / "rehearsal" / "platform" / "chart"
+MIGRATIONS = PROJECT / "rehearsal" / "platform" / "core" / "sql"
+"""The releases' migrations, each with its way back where it ships one."""
 
 POD_RANGE = "10.244.0.0/16"
 SERVICE_RANGE = "10.96.0.0/16"

@@ -168,6 +168,7 @@ def target_text(
                 "dsn": known.dsn(sitedata.DATABASE),
                 "log_dsn": known.dsn(sitedata.LOG_DATABASE),
                 "admin_dsn": known.dsn("postgres", admin=True),
+                "migrations": str(layout.MIGRATIONS),
             },
         ),
         (

@@ -158,6 +158,8 @@ class DatabaseAccess:
     log_dsn: str = field(repr=False)
     admin_dsn: str = field(repr=False)
     """May create scratch databases; empty where nobody gave one."""
+    migrations: Path | None = None
+    """The folder of the release's migrations, `<id>.sql` and `<id>.reverse.sql`; None where nobody ships one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +304,7 @@ class Target:
             ("fixtures.attestation_bundle", self.fixtures.attestation_bundle),
             *((("approval.trusted_root", root),) if (root := self.approval.trusted_root) else ()),
             *((("backup.age_identity_file", identity),) if (identity := self.backup.age_identity_file) else ()),
+            *((("database.migrations", folder),) if (folder := self.database.migrations) else ()),
             *((f"colours.{colour.name}.values", path) for colour in self.colours.values() for path in colour.values),
         ):
             if not path.exists():
@@ -521,7 +524,10 @@ def _parse(path: Path) -> Target:
         ),
         routing=_routing(content["routing"]),
         database=DatabaseAccess(
-            dsn=database.secret("dsn"), log_dsn=database.secret("log_dsn"), admin_dsn=database.secret("admin_dsn")
+            dsn=database.secret("dsn"),
+            log_dsn=database.secret("log_dsn"),
+            admin_dsn=database.secret("admin_dsn"),
+            migrations=database.optional_path("migrations"),
         ),
         store=StoreAccess(
             endpoint=content["store"]["endpoint"],

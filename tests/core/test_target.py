@@ -80,6 +80,7 @@ def test_the_example_is_read(write: Write, tmp_path: Path) -> None:
     assert target.policy_path == tmp_path / "policy.toml"
     assert target.database.dsn == VARIABLES["STELLA_DSN"]
     assert target.database.admin_dsn == VARIABLES["STELLA_ADMIN_DSN"]
+    assert target.database.migrations is None
     assert len(target.upgrade.image_digests) == 1
     assert target.sha256.startswith("sha256:")
 

@@ -18,6 +18,7 @@ from cutover.errors import ClauseFailed, CouldNotMeasure, TargetInvalid
 from cutover.procedures import backups
 from cutover.procedures.backups import ObjectsBackup
 from cutover.redaction import Redactor
+from cutover.site.database import TableFingerprint
 from cutover.site.operator import Operator
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class Database:
         assert name.startswith("cutover_scratch_")
         yield self
 
-    def fingerprints(self) -> Mapping[str, str]:
-        return {"evidence": "5 rows"}
+    def fingerprints(self) -> Mapping[str, TableFingerprint]:
+        return {"public.evidence": TableFingerprint(rows=5, checksum="1/2")}
 
     def dump(self, operator: Operator, path: PurePosixPath, **_: object) -> CommandResult:
         return operator.run(["sh", "-c", 'cat > "$1"', "sh", str(path)], input=ARCHIVE)
@@ -140,6 +141,28 @@ def test_a_copy_that_is_not_the_archive_is_refused(upgrade: Upgrade, site: Site,
         backups.require_dump_encrypted(upgrade, backup)
     assert caught.value.code == "backup-in-plain-text"
     assert identity_file.exists()
+
+
+@pytest.mark.usefixtures("identity_file")
+def test_a_backup_of_another_kind_lies_beside_and_comes_back_as_it_was(upgrade: Upgrade, site: Site) -> None:
+    backups.dump_database(site, upgrade)
+    other = backups.dump_database(site, upgrade, kind="before-contract")
+    assert other.path.name == "before-contract.dump.age"
+    facts = upgrade.recall("backup-before-contract")
+    assert backups.tables_of(facts) == other.tables
+    on_host = backups.put_on_host(site, upgrade, facts)
+    assert site.operator.fetch(on_host) == ARCHIVE
+    other.path.write_bytes(other.path.read_bytes()[:-1])
+    with pytest.raises(ClauseFailed, match="not the archive that was made"):
+        backups.put_on_host(site, upgrade, facts)
+
+
+def test_a_backup_that_nobody_here_can_decrypt_is_not_restored(upgrade: Upgrade, site: Site) -> None:
+    _with_backup(upgrade, pyrage.x25519.Identity.generate(), None)
+    backups.dump_database(site, upgrade)
+    with pytest.raises(CouldNotMeasure) as caught:
+        backups.put_on_host(site, upgrade, upgrade.recall("backup-database"))
+    assert caught.value.code == "backup-identity-missing"
 
 
 @pytest.mark.usefixtures("identity_file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -141,6 +141,25 @@ def test_a_deadline_ends_the_whole_group(operator: Operator, script: str) -> Non
     assert time.monotonic() - started < 8
     left = subprocess.run(["pgrep", "-f", "^sleep 987"], check=False, capture_output=True, text=True)
     assert left.stdout == ""
+
+
+def test_files_are_written_byte_for_byte_or_not_at_all(operator: Operator) -> None:
+    there = operator.temp / "some file"
+    data = bytes(range(256)) * 1000
+    assert operator.write_through(there, lambda stream: stream.write(data)) == len(data)
+    assert operator.fetch(there) == data
+    assert operator.run(["stat", "-c", "%a", str(there)], quiet=True).stdout.strip() == "600"
+
+    def broken(stream: IO[bytes]) -> None:
+        stream.write(data)
+        raise ValueError("half of it")
+
+    with pytest.raises(ValueError, match="half of it"):
+        operator.write_through(there, broken)
+    assert operator.files(operator.temp) == ()
+    with pytest.raises(CouldNotMeasure) as caught:
+        operator.write_through(operator.temp / "no folder" / "file", lambda _stream: None)
+    assert caught.value.code == "send-failed"
 
 
 def test_files_are_fetched_byte_for_byte(operator: Operator, tmp_path: Path) -> None:

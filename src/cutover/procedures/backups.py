@@ -72,8 +72,10 @@ class ObjectsBackup:
     manifests: tuple[Mapping[str, Any], ...]
 
 
-def dump_database(site: Site, upgrade: Upgrade) -> DatabaseBackup:
+def dump_database(site: Site, upgrade: Upgrade, *, kind: str = "database") -> DatabaseBackup:
     """Dump the database at an exported snapshot, and take every table's row count and checksum inside it (1.2a).
+
+    kind: under which name the record has it; another one than 1.2a's lies beside it.
 
     The database is live: without one snapshot for both, the comparison would prove nothing. The record gets the
     archive encrypted to the target's recipient, mode 0600.
@@ -82,7 +84,8 @@ def dump_database(site: Site, upgrade: Upgrade) -> DatabaseBackup:
         TargetInvalid: the recipient is not an age recipient.
     """
     recipient = _recipient(upgrade)
-    path = upgrade.path("artifacts", "backups", "stellaops.dump.age")
+    name = "stellaops" if kind == "database" else kind
+    path = upgrade.path("artifacts", "backups", f"{name}.dump.age")
     with site.database.snapshot() as snapshot:
         tables = snapshot.fingerprints()
         on_host = site.operator.temp / "stellaops.dump"
@@ -105,14 +108,64 @@ def dump_database(site: Site, upgrade: Upgrade) -> DatabaseBackup:
     )
     _record(
         upgrade,
-        "database",
+        kind,
         path,
         duration_s=round(backup.duration_s, 3),
         tables=len(tables),
         archive_sha256=backup.sha256,
         archive_bytes=backup.size_bytes,
+        fingerprints={title: [one.rows, one.checksum] for title, one in sorted(tables.items())},
     )
     return backup
+
+
+def tables_of(facts: Mapping[str, Any]) -> dict[str, TableFingerprint]:
+    """Return what a backup's tables held when it was made, from what the journal keeps of it."""
+    return {
+        title: database.TableFingerprint(rows=int(rows), checksum=str(checksum))
+        for title, (rows, checksum) in facts["fingerprints"].items()
+    }
+
+
+def put_on_host(site: Site, upgrade: Upgrade, facts: Mapping[str, Any]) -> PurePath:
+    """Decrypt a backup of the database onto the operator host's private folder, and return where (R.2d).
+
+    Nothing of it reaches this machine's disk in plain text.
+
+    Raises:
+        ClauseFailed: the file is not the one that was made, or does not hold the archive that was.
+        CouldNotMeasure: no identity is at hand that decrypts it.
+    """
+    path = upgrade.folder / facts["path"]
+    identities = _identities(upgrade)
+    if not identities:
+        raise CouldNotMeasure(
+            "the backup of the database cannot be decrypted here",
+            code="backup-identity-missing",
+            seen="[backup] names no age_identity_file",
+            do="name one for the time of the restore, on an encrypted disk",
+        )
+    on_host = site.operator.temp / "restore.dump"
+
+    def decrypt(archive: IO[bytes]) -> str:
+        digest = _Digest(onto=archive)
+        with path.open("rb") as file:
+            pyrage.decrypt_io(file, digest, identities)
+        return digest.hexdigest()
+
+    try:
+        found = site.operator.write_through(on_host, decrypt, timeout_s=DUMP_TIMEOUT_S)
+    except (pyrage.DecryptError, OSError) as error:
+        found = f"it does not decrypt: {error}"
+    expect(
+        found == facts["archive_sha256"],
+        "the backup of the database is not the archive that was made",
+        seen=found,
+        expected=facts["archive_sha256"],
+        do="take another copy of the record, or another backup, whose digest is the journal's",
+        code="backup-not-readable",
+    )
+    return on_host
 
 
 def restored_tables(site: Site, upgrade: Upgrade, backup: DatabaseBackup) -> Mapping[str, TableFingerprint]:
@@ -187,8 +240,9 @@ def require_dump_encrypted(upgrade: Upgrade, backup: DatabaseBackup) -> None:
 class _Digest:
     """A file-like object that hashes what goes through it: what is read of another one, or what is written to it."""
 
-    def __init__(self, source: IO[bytes] | None = None) -> None:
+    def __init__(self, source: IO[bytes] | None = None, *, onto: IO[bytes] | None = None) -> None:
         self._source = source
+        self._onto = onto
         self._hash = hashlib.sha256()
         self.size_bytes = 0
 
@@ -202,6 +256,8 @@ class _Digest:
         """Take in some bytes."""
         self._hash.update(content)
         self.size_bytes += len(content)
+        if self._onto is not None:
+            self._onto.write(content)
         return len(content)
 
     def flush(self) -> None:

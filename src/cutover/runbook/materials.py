@@ -51,6 +51,8 @@ def of_target(target: Target) -> Mapping[str, str]:
         "evidence.trust_root": of_path(target.evidence.trust_root),
         "fixtures.attestation_bundle": of_path(target.fixtures.attestation_bundle),
     }
+    if target.database.migrations is not None:
+        found["database.migrations"] = of_path(target.database.migrations)
     for colour in target.colours.values():
         for number, path in enumerate(colour.values, 1):
             text = redactor.redact(path.read_text("utf-8", "replace")) if path.is_file() else None

@@ -87,20 +87,22 @@ class _LocalProcess:
         self.input = b""
         self.deadline_s = 60.0
         self.stdout_to: IO[bytes] | None = None
+        self.stdin_from: IO[bytes] | None = None
 
     def __call__(self, command: str, *args: str) -> object:
         text = self._backend.quote(command, *args)
         process = subprocess.Popen(  # noqa: S602 (testinfra builds a quoted shell line)
             text,
             shell=True,
-            stdin=subprocess.PIPE,
+            stdin=self.stdin_from or subprocess.PIPE,
             stdout=self.stdout_to or subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
             preexec_fn=_end_with_parent,  # noqa: PLW1509 (one prctl call, safe before exec)
         )
         try:
-            stdout, stderr = process.communicate(self.input, timeout=self.deadline_s)
+            given = None if self.stdin_from else self.input
+            stdout, stderr = process.communicate(given, timeout=self.deadline_s)
         except subprocess.TimeoutExpired:
             _end_group(process)
             raise _DeadlinePassedError from None
@@ -239,10 +241,19 @@ class Operator:
             lines.append(f'export PATH={shlex.quote(":".join(self._path))}:"$PATH"')
         return ("\n".join(lines) + "\n").encode()
 
-    def _call(self, line: str, data: bytes, *, deadline_s: float, stdout_to: IO[bytes] | None = None) -> _Finished:
+    def _call(
+        self,
+        line: str,
+        data: bytes,
+        *,
+        deadline_s: float,
+        stdout_to: IO[bytes] | None = None,
+        stdin_from: IO[bytes] | None = None,
+    ) -> _Finished:
         host = self._connect()
         process = _LocalProcess(host.backend)
-        process.input, process.deadline_s, process.stdout_to = data, deadline_s, stdout_to
+        process.input, process.deadline_s = data, deadline_s
+        process.stdout_to, process.stdin_from = stdout_to, stdin_from
         host.backend.run_local = process
         try:
             answer = host.backend.run(line)
@@ -398,6 +409,45 @@ class Operator:
             result = made.result()
         if finished.exit_code != 0:
             raise self._not_fetched(path, finished)
+        return result
+
+    def write_through(
+        self, path: str | PurePosixPath, produce: Callable[[IO[bytes]], T], *, timeout_s: float | None = None
+    ) -> T:
+        """Let `produce` write a file of the operator's host, mode 0600, as it comes, and return what it returns.
+
+        Nothing of the file reaches this machine's disk. A file that did not come whole is removed. Raises:
+        CouldNotMeasure `send-failed`; what `produce` raises.
+        """
+        deadline_s = self._default_timeout_s if timeout_s is None else timeout_s
+        script = 'umask 077; rm -f -- "$1"; exec cat > "$1"'
+        words = ["timeout", f"--kill-after={KILL_AFTER_S:g}", f"{deadline_s:g}", "sh", "-c", script, "sh", str(path)]
+        reader, writer = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+
+        def produced() -> T:
+            with writer:  # its end is the end of the file
+                return produce(writer)
+
+        finished = _Finished(exit_code=124, stdout=b"", stderr=b"")
+        try:
+            with ThreadPoolExecutor(1, thread_name_prefix="write-through") as pool:
+                made = pool.submit(produced)
+                with reader, contextlib.suppress(_DeadlinePassedError):
+                    finished = self._call(
+                        f"exec {shlex.join(words)}", b"", deadline_s=deadline_s + _GRACE_S, stdin_from=reader
+                    )
+                result = made.result()
+        except BaseException:
+            self.run(["rm", "-f", "--", str(path)], quiet=True, check=False)
+            raise
+        if finished.exit_code != 0:
+            self.run(["rm", "-f", "--", str(path)], quiet=True, check=False)
+            raise CouldNotMeasure(
+                f"the file {path} could not be written on the operator host {self.host_spec}",
+                code="send-failed",
+                seen=finished.stderr.decode(errors="replace").strip() or f"exit code {finished.exit_code}",
+                do="check that its folder for temporary files has room",
+            )
         return result
 
     def _not_fetched(self, path: str | PurePosixPath, finished: _Finished) -> CouldNotMeasure:
