@@ -1,0 +1,377 @@
+"""The kill test: upgrades that are killed again and again, and must end as if they never had been.
+
+`python -m rehearsal.chaos`: each case is a site of its own, from nothing, in the fast profile. Its run is killed with
+SIGKILL at chosen moments, each time gone on with by `./cutover resume`, and in the end compared with a run that was
+never killed. Invariants: who judges asks the site and the record's files, never the code of the run; what was done is
+in `results.jsonl`, one line a case, and not done again; the process exits 0 only when every case is as it should be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rehearsal import asked, chained, killing, survey, tables
+from rehearsal.environment import layout, lifecycle, sandbox
+from rehearsal.moments import Case, Kill, cases, of_shard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PREFIX = "chaos-"
+ITEMS = 100
+LONGEST_ATTEMPT_S = 240.0
+KILLED = 128 + signal.SIGKILL
+PASSED = "PASSED"
+STRATEGIES = ("gradual", "instant")
+CHANGING = frozenset(
+    {"install green", "run migrations", "shift", "promote", "update document", "decommission", "delete namespace"}
+)
+"""Actions that change the site: each is done once, whatever happens."""
+_TORN = '{"seq":'
+_LOOK_S = 0.02
+_MARKS = ("percent", "document", "release", "category", "to", "namespace")
+"""What tells one such action from another of its name."""
+HEAD = ("strategy", "sites", "kills", "inside of actions", "with half a line", "as uninterrupted", "s a site")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One process that worked on the upgrade."""
+
+    exit_code: int
+    duration_s: float
+    output: str
+    """Its file, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one case."""
+
+    case: str
+    strategy: str
+    kills: tuple[Kill, ...]
+    struck: tuple[bool, ...]
+    """Of each kill, whether the run came to its moment."""
+    attempts: tuple[Attempt, ...]
+    came_up_s: float
+    duration_s: float
+    differences: tuple[str, ...]
+    ended: str
+    """When, in UTC."""
+
+    def document(self) -> dict[str, Any]:
+        """Return it in JSON's types."""
+        return asdict(self)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--strategy", "strategies", type=click.Choice(STRATEGIES), multiple=True, help="Both unless given.")
+@click.option("--kills", type=click.IntRange(min=0), default=20, show_default=True, help="Of each strategy; 0: all.")
+@click.option("--kills-per-site", type=click.IntRange(min=1), default=1, show_default=True, help="In one upgrade.")
+@click.option("--shard", default="1/1", show_default=True, metavar="N/M", help="The N-th of M parts of the cases.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of which moments are chosen.")
+@click.option("--bound-s", type=float, help="Begin no further case after so many seconds.")
+@click.option("--results", type=click.Path(path_type=Path), help="Keep results and records here; go on with those.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Put the results into this document's table.")
+@click.option("--dry-run", is_flag=True, help="Say when each run would be killed.")
+def main(
+    *,
+    strategies: tuple[str, ...],
+    kills: int,
+    kills_per_site: int,
+    shard: str,
+    seed: int,
+    bound_s: float | None,
+    results: Path | None,
+    markdown: Path | None,
+    dry_run: bool,
+) -> None:
+    """Kill runs of an upgrade, go on with each, and compare the end with that of an uninterrupted run."""
+    began = time.monotonic()
+    folder = (results or Path(tempfile.mkdtemp(prefix="cutover-chaos-"))).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    number, _, of = shard.partition("/")
+    lifecycle.remove_dead(PREFIX)
+    sound = True
+    for strategy in strategies or STRATEGIES:
+        entries = reference(folder, strategy)
+        every = cases(entries, strategy, seed=seed, kills=kills, kills_per_site=kills_per_site)
+        for case in of_shard(every, int(number), int(of or 1)):
+            if dry_run:
+                click.echo(f"{case.name}: {'; '.join(str(kill.moment) for kill in case.kills)}")
+                continue
+            if case.name in {done["case"] for done in results_in(folder)}:
+                continue
+            if bound_s is not None and time.monotonic() - began > bound_s:
+                click.echo(f"{case.name} and what follows: not begun, {bound_s:g} s are over")
+                break
+            result = perform(case, folder)
+            with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(result.document()) + "\n")
+            click.echo(line(result))
+    found = results_in(folder)
+    sound = all(not one["differences"] for one in found)
+    if markdown is not None and found:
+        tables.written(markdown, "kill test", HEAD, rows(found))
+    for row in rows(found):
+        click.echo("  ".join(f"{name} {cell}" for name, cell in zip(HEAD, row, strict=True)))
+    sys.exit(0 if sound and (found or dry_run) else 1)
+
+
+def results_in(folder: Path) -> list[dict[str, Any]]:
+    """Return every result so far, oldest first."""
+    path = folder / "results.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def line(result: Result) -> str:
+    """Return a result in words, one line and one more for each difference."""
+    struck = sum(result.struck)
+    head = f"{'✘' if result.differences else '✔'} {result.case}  killed {struck} of {len(result.kills)} times"
+    return "\n    ".join([f"{head}, {result.duration_s:.0f} s", *result.differences])
+
+
+def rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the table's rows: one a strategy, in the order of `HEAD`."""
+    said = []
+    for strategy in STRATEGIES:
+        mine = [one for one in found if one["strategy"] == strategy]
+        if not mine:
+            continue
+        struck = [kill for one in mine for kill, hit in zip(one["kills"], one["struck"], strict=True) if hit]
+        sound = sum(not one["differences"] for one in mine)
+        said.append(
+            [
+                strategy,
+                str(len(mine)),
+                str(len(struck)),
+                str(sum(kill["moment"]["after_s"] > 0 for kill in struck)),
+                str(sum(kill["is_torn"] for kill in struck)),
+                f"{sound} of {len(mine)}",
+                f"{sum(one['duration_s'] for one in mine) / len(mine):.0f}",
+            ]
+        )
+    return said
+
+
+# -- performing --------------------------------------------------------------------------------------------------------
+
+
+def reference(folder: Path, strategy: str) -> list[dict[str, Any]]:
+    """Return the journal of an upgrade that nobody interrupts, with what its site was like kept beside; made once.
+
+    Raises: LookupError when it does not pass.
+    """
+    kept = folder / f"reference-{strategy}"
+    if not (kept / "survey.json").exists():
+        shutil.rmtree(kept, ignore_errors=True)
+        result = perform(Case(strategy=strategy, kills=()), folder, kept=kept)
+        if result.differences:
+            (kept / "survey.json").unlink(missing_ok=True)
+            raise LookupError(f"the uninterrupted {strategy} run is not sound: {'; '.join(result.differences)}")
+        click.echo(f"✔ reference {strategy}, {result.attempts[0].duration_s:.0f} s")
+    return chained.entries(record_in(kept) / "journal.jsonl")
+
+
+def perform(case: Case, folder: Path, *, kept: Path | None = None) -> Result:
+    """Bring a site up, run, kill and go on until the upgrade is through, then judge. kept: where, for the reference."""
+    from rehearsal.environment import assembly, sitedata, target  # noqa: PLC0415 - bring much along
+
+    own = kept or folder / case.name
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True)
+    place = layout.Place.named(f"{PREFIX}{case.name}"[:40].rstrip("-"))
+    began = time.monotonic()
+    shape = target.Shape(strategy=case.strategy, profile="fast")
+    try:
+        came_up_s = assembly.up(place, lambda _: None, tied=True, history=sitedata.History(items=ITEMS), shape=shape)
+        attempts, struck = _go_through(place, case, own)
+        expected = folder / f"reference-{case.strategy}" / "survey.json"
+        differences = list(judge(place, own, attempts=attempts, killed=sum(struck), expected=expected))
+    finally:
+        lifecycle.down(place)
+    if not differences and kept is None:
+        _keep_little(own)
+    return Result(
+        case=case.name,
+        strategy=case.strategy,
+        kills=case.kills,
+        struck=tuple(struck),
+        attempts=tuple(attempts),
+        came_up_s=round(came_up_s, 1),
+        duration_s=round(time.monotonic() - began, 1),
+        differences=tuple(differences),
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _go_through(place: layout.Place, case: Case, own: Path) -> tuple[list[Attempt], list[bool]]:
+    """Start the upgrade and go on with it after each kill, until an attempt ends by itself."""
+    attempts: list[Attempt] = []
+    struck: list[bool] = []
+    waiting: list[Kill | None] = [*case.kills, None]
+    while waiting:
+        kill = waiting.pop(0)
+        attempt = _attempt(place, own, len(attempts) + 1, case.strategy, kill)
+        attempts.append(attempt)
+        if kill is not None:
+            struck.append(attempt.exit_code == KILLED)
+        if attempt.exit_code != KILLED:
+            break
+        if kill is not None and kill.is_torn:
+            _tear(own)
+    return attempts, struck + [False] * (len(case.kills) - len(struck))
+
+
+def _attempt(place: layout.Place, own: Path, number: int, strategy: str, kill: Kill | None) -> Attempt:
+    """Run or go on, with a kill armed; a record that is not there yet is begun."""
+    record = record_in(own)
+    command = [sys.executable, "-m", "cutover.cli"]
+    if not (record / "journal.jsonl").exists():
+        command += ["run", "--target", str(place.target), "--record", str(own), "--strategy", strategy]
+    else:
+        command += ["resume", str(record), "--target", str(place.target)]
+    output = own / f"output-{number}.txt"
+    began = time.monotonic()
+    with _armed(kill):
+        between, inner = sandbox.spawn(place, command, new_group=True, log=output)
+    code = _wait(between, inner, began + LONGEST_ATTEMPT_S)
+    return Attempt(exit_code=code, duration_s=round(time.monotonic() - began, 2), output=output.name)
+
+
+@contextlib.contextmanager
+def _armed(kill: Kill | None) -> Iterator[None]:
+    """Let processes that are started meanwhile load the plugin that kills."""
+    said = {} if kill is None else {killing.VARIABLE: kill.moment.write(), "PYTEST_ADDOPTS": f"-p {killing.PLUGIN}"}
+    before = {name: os.environ.get(name) for name in said}
+    os.environ.update(said)
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            os.environ.pop(name, None)
+            if text is not None:
+                os.environ[name] = text
+
+
+def _wait(between: int, inner: int, deadline_s: float) -> int:
+    """Return the exit code of a command; one that does not end in time is ended, and then -1."""
+    while time.monotonic() < deadline_s:
+        ended, status = os.waitpid(between, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(_LOOK_S)
+    os.kill(inner, signal.SIGKILL)
+    os.waitpid(between, 0)
+    return -1
+
+
+def _tear(own: Path) -> None:
+    """Leave half a line at the end of the journal, as a process does that dies while it writes."""
+    path = record_in(own) / "journal.jsonl"
+    if path.exists():
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_TORN)
+
+
+def record_in(own: Path) -> Path:
+    """Return the record in a case's folder; a path that does not exist when there is none yet."""
+    return next((path.parent for path in sorted(own.glob("*/journal.jsonl"))), own / "no-record")
+
+
+def _keep_little(own: Path) -> None:
+    """Remove of a sound case what takes room: its journal, verdict and outputs stay."""
+    record = record_in(own)
+    for path in record.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+# -- judging -----------------------------------------------------------------------------------------------------------
+
+
+def judge(place: layout.Place, own: Path, *, attempts: Sequence[Attempt], killed: int, expected: Path) -> Iterator[str]:
+    """Say in what an upgrade that was killed differs from one that was not; its survey is kept beside it.
+
+    expected: the survey of the site where nobody was killed; what is compared when it is not there is nothing.
+    """
+    environment = dict(os.environ)
+    record = record_in(own)
+    if attempts[-1].exit_code != 0:
+        yield f"attempt {len(attempts)} ended with exit code {attempts[-1].exit_code}, see {attempts[-1].output}"
+    verdict = _document(record / "verdict.json")
+    if verdict.get("result") != PASSED:
+        yield f"the verdict is {verdict.get('result', 'absent')}"
+    yield from of_journal(record / "journal.jsonl", killed=killed)
+    serves = asked.who_serves(place.name, environment)
+    if serves != "green":
+        yield f"served by {serves}"
+    for what, found, wanted in (
+        ("evidence", asked.evidence(place.name, record, environment), asked.INTACT),
+        ("write markers", asked.markers(place.name, record, environment), asked.EXACT),
+    ):
+        if found != wanted:
+            yield f"{what}: {found}"
+    module = ("-m", "rehearsal.survey", "--state", str(place.root))
+    code, said = asked.inside(place.name, sys.executable, *module, environment=environment)
+    if code != 0:
+        yield "the site could not be looked at"
+        return
+    (own / "survey.json").write_text(said, encoding="utf-8")
+    if expected.exists():
+        yield from survey.differences(_document(expected), json.loads(said))
+
+
+def of_journal(path: Path, *, killed: int) -> Iterator[str]:
+    """Say what is wrong with the journal of an upgrade that was killed so many times and ended."""
+    broken = chained.broken_line(path)
+    if broken:
+        yield f"the journal's chain does not hold at line {broken}"
+        return
+    entries = chained.entries(path)
+    begun = [entry for entry in entries if entry["event"] == "run_started"]
+    resumed = [entry for entry in entries if entry["event"] == "run_resumed"]
+    interrupted = sum(bool(entry["data"].get("interrupted")) for entry in resumed)
+    # A process that was killed before it had a record left none: the next one began the upgrade.
+    if len(begun) != 1 or len(resumed) > killed or interrupted != len(resumed):
+        yield f"{len(begun)} beginnings, {len(resumed)} resumed, {interrupted} as interrupted; {killed} kills"
+    done = Counter(_deed(entry) for entry in entries if entry["event"] == "done" and _changes(entry))
+    for deed, count in sorted(done.items()):
+        if count > 1:
+            yield f"done {count} times: {deed}"
+
+
+def _changes(entry: Mapping[str, Any]) -> bool:
+    return entry["data"].get("action") in CHANGING
+
+
+def _deed(entry: Mapping[str, Any]) -> str:
+    data = entry["data"]
+    return " ".join([str(data["action"]), *(str(data[name]) for name in _MARKS if name in data)])
+
+
+def _document(path: Path) -> dict[str, Any]:
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    return {}
+
+
+if __name__ == "__main__":
+    main()
