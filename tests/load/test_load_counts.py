@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cutover.site.load import LoadSecond, add_up, parse_second, seconds_between
+from cutover.site.measured import LoadSecond, add_up, parse_second, seconds_between
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

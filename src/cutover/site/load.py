@@ -3,7 +3,8 @@
 Locust patches the interpreter, so it has a process of its own; the probe has one because nothing may hold it up. Both
 write; this side only reads, and tells the generator the phase. Invariants: both end with the harness (the kernel sees
 to it) and by themselves after their longest run; a second that was not written was not measured; counts are what was
-seen, never what was planned; the record is complete however they end.
+seen, never what was planned; the record is complete however they end; totals are those of the upgrade, with what the
+loads of earlier attempts have measured, by their files.
 """
 
 from __future__ import annotations
@@ -11,28 +12,40 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from bisect import bisect_left, bisect_right
-from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from cutover import latency, project
-from cutover.clock import parse_rfc3339, rfc3339
+from cutover import project
 from cutover.errors import CouldNotMeasure
 from cutover.policy import Probe
-from cutover.runbook.ports import LoadTotals, ProbeTotals
 from cutover.site.beside import Companion, GrowingFile
+from cutover.site.measured import (
+    HISTOGRAMS,
+    MARKERS,
+    REQUESTS,
+    LoadSecond,
+    LoadSummary,
+    Measured,
+    Tally,
+    add_up,
+    folder_of,
+    read_earlier,
+    run_of,
+    seconds_between,
+)
 from cutover.site.probe import ProbeRunner
 from cutover.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from cutover.policy import Load
     from cutover.runbook.journal import Journal
+    from cutover.runbook.ports import LoadTotals, ProbeTotals
     from cutover.runbook.upgrade import Upgrade
+    from cutover.site.measured import EarlierLoad
 
 _STOP_S = 15.0
 _STOP_TIMEOUT_S = 5
@@ -41,108 +54,8 @@ _SLOWEST_START_S = 75.0
 _WORKERS_CONNECT_WITHIN_S = 60
 _LONGEST_RUN_S = 6 * 3600.0
 _LOOK_S = 0.05
-_MOST_FAILURES = 100
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _EVERYWHERE = {"*", "0.0.0.0", "::"}  # noqa: S104 (names of it, nothing listens there for that)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSecond:
-    """One second of load: counts are of that second alone."""
-
-    time: datetime
-    """Its end."""
-    elapsed_s: float
-    users: int
-    attempted: int
-    failed: int
-    by_colour: Mapping[str, int]
-    failed_by_colour: Mapping[str, int]
-    p50_ms: Mapping[str, float]
-    p99_ms: Mapping[str, float]
-    reads: int
-    writes: int
-    scans: int
-    planned: float
-    phase: str
-    """At its start."""
-    failures: tuple[Mapping[str, str], ...]
-    """The first twenty, each with time, method, name, error and colour."""
-    workers: int
-    """Processes that send."""
-    workers_lost: tuple[str, ...]
-    """Of those that did, the ones that have fallen silent."""
-    latencies_us: Mapping[str, latency.Counts] = field(default_factory=dict)
-    """By colour; from latency.hlog."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSummary:
-    """The whole run of the load generator and the probe."""
-
-    planned: int
-    """By the policy's rate in each second's phase, the warm-up left out."""
-    attempted: int
-    failed: int
-    by_colour: Mapping[str, int]
-    reads: int
-    writes: int
-    scans: int
-    seconds: float
-    markers_acknowledged: int
-    probe: ProbeTotals
-    workers_lost: tuple[str, ...]
-    failures: tuple[Mapping[str, str], ...]
-    """The first hundred, each with time, method, name, error and colour."""
-    complete: bool
-    """Whether generator and probe ended as they were asked to, no worker was lost, and all that they wrote was read."""
-
-
-class Tally:
-    """Seconds, added up."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._counts: Counter[str] = Counter()
-        self._planned = 0.0
-        self.by_colour: Counter[str] = Counter()
-        self.failed_by_colour: Counter[str] = Counter()
-        self.latencies_us: dict[str, latency.Counts] = {}
-
-    def add(self, second: LoadSecond) -> None:
-        """Add one."""
-        for name in ("attempted", "failed", "reads", "writes", "scans"):
-            self._counts[name] += getattr(second, name)
-        self._counts["seconds"] += 1
-        self._planned += second.planned
-        self.by_colour.update(second.by_colour)
-        self.failed_by_colour.update(second.failed_by_colour)
-        for colour, counts in second.latencies_us.items():
-            latency.add(self.latencies_us.setdefault(colour, {}), counts)
-
-    def totals(self) -> LoadTotals:
-        """Return the sum; a p99 is that of all its latencies together."""
-        p99s_ms = {colour: latency.percentile_ms(counts, 0.99) for colour, counts in self.latencies_us.items()}
-        return LoadTotals(
-            attempted=self._counts["attempted"],
-            failed=self._counts["failed"],
-            by_colour=dict(self.by_colour),
-            reads=self._counts["reads"],
-            writes=self._counts["writes"],
-            scans=self._counts["scans"],
-            seconds=float(self._counts["seconds"]),
-            p99_ms={colour: value for colour, value in p99s_ms.items() if value is not None},
-            planned=round(self._planned, 3),
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Phase:
-    """Seconds of one phase on end."""
-
-    name: str
-    since: datetime
-    until: datetime
-    tally: Tally = field(default_factory=Tally)
 
 
 class LoadRunner:
@@ -159,10 +72,12 @@ class LoadRunner:
         probe: Probe | None = None,
         journal: Journal | None = None,
         longest_run_s: float = _LONGEST_RUN_S,
+        read_earlier: Callable[[], Sequence[EarlierLoad]] = tuple,
     ) -> None:
         """Take where to send what, and the record's folder for the load's files. Nothing is sent yet.
 
-        run: the name of the write markers' series.
+        run: the name of the write markers' series. read_earlier: returns the loads of the attempts before this one,
+        oldest first; asked when they are needed, once.
         """
         self.run = run
         self._folder = folder
@@ -188,36 +103,36 @@ class LoadRunner:
             url=url, probe=probe or Probe(), folder=folder, colour_header=colour_header, longest_run_s=longest_run_s
         )
         self._process: Companion | None = None
-        self._requests = GrowingFile(folder / "requests.jsonl")
-        self._histograms = GrowingFile(folder / "latency.hlog")
-        self._markers = GrowingFile(folder / "markers.jsonl")
-        self._acknowledged: list[int] = []
-        self._intervals = latency.HistogramReader()
-        self._waiting: list[latency.Interval] = []
+        self._requests = GrowingFile(folder / REQUESTS)
+        self._histograms = GrowingFile(folder / HISTOGRAMS)
+        self._markers = GrowingFile(folder / MARKERS)
         self._tail: threading.Thread | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._seconds: list[LoadSecond] = []
+        self._measured = Measured()
+        self._read_earlier = read_earlier
+        self._earlier: tuple[EarlierLoad, ...] | None = None
         self._all = Tally()
-        self._phases: list[_Phase] = []
-        self._failures: list[Mapping[str, str]] = []
-        self._lost: tuple[str, ...] = ()
+        """Of every attempt; latencies are this one's."""
         self._unread = ""
         """Why nothing more can be read of what they write; empty while it can."""
         self._finished: LoadSummary | None = None
 
     @staticmethod
     def of(upgrade: Upgrade) -> LoadRunner:
-        """Return the load generator and probe that the policy of an upgrade describes."""
-        routing = upgrade.target.routing
+        """Return the load generator and probe that the policy of an upgrade describes, for this attempt."""
+        routing, number, load = upgrade.target.routing, upgrade.attempt, upgrade.path("load")
         return LoadRunner(
             url=routing.url,
             load=upgrade.policy.load,
             probe=upgrade.policy.probe,
-            folder=upgrade.path("load", "requests.jsonl").parent,
-            run=f"load-{upgrade.id}",
+            folder=folder_of(load, number),
+            run=run_of(upgrade.id, number),
             colour_header=routing.colour_header,
             journal=upgrade.journal,
+            read_earlier=lambda: read_earlier(
+                load, upgrade_id=upgrade.id, attempt=number, probe_timeout_s=upgrade.policy.probe.timeout_s
+            ),
         )
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -225,8 +140,9 @@ class LoadRunner:
     def start(self) -> None:
         """Start both and wait until a request of each has its end.
 
-        Raises: CouldNotMeasure `load-not-started`.
+        Raises: CouldNotMeasure `load-not-started`, `load-unreadable` for what an earlier attempt wrote.
         """
+        self._know_earlier()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._process = Companion(self._argv(), log=self._folder / "locust.log")
         self._probe.start()
@@ -234,7 +150,7 @@ class LoadRunner:
         self._tail.start()
         wait_for(
             "the load to start",
-            lambda: (self.totals().attempted, self._probe.has_begun, self.running()),
+            lambda: (self._attempted(), self._probe.has_begun, self.running()),
             until=lambda seen: (seen[0] > 0 and seen[1]) or not seen[2],
             bound_s=_SLOWEST_START_S,
             interval_s=0.1,
@@ -243,8 +159,12 @@ class LoadRunner:
                 f"{seen[0]} seconds measured, the probe {'sends' if seen[1] else 'does not yet send'}"
             ),
         )
-        if not self.totals().attempted or not self._probe.has_begun:
+        if not self._attempted() or not self._probe.has_begun:
             raise self._ended("before it measured anything", code="load-not-started")
+
+    def _attempted(self) -> int:
+        with self._lock:
+            return self._measured.tally.totals().attempted
 
     def _argv(self) -> list[str]:
         load = self._load
@@ -320,80 +240,83 @@ class LoadRunner:
                 self._tail.join(_STOP_S)
                 ended_well = ended_well and not self._unread and not self._tail.is_alive()
             ended_well = self._probe.end() and ended_well
-        self._finished = self._summary(complete=ended_well and not self._lost)
+        lost = self._measured.workers_lost
+        self._finished = self._measured.summary(self._probe.all_totals(), complete=ended_well and not lost)
         if self._process is not None:
-            self._write_summary(self._finished)
+            self._measured.write(self._folder, self._finished, self._probe.totals)
+            self._write_finished(self._finished)
         return self._finished
 
-    def _summary(self, *, complete: bool) -> LoadSummary:
-        totals = self.totals()
-        return LoadSummary(
-            planned=round(totals.planned),
-            attempted=totals.attempted,
-            failed=totals.failed,
-            by_colour=totals.by_colour,
-            reads=totals.reads,
-            writes=totals.writes,
-            scans=totals.scans,
-            seconds=self._seconds[-1].elapsed_s if self._seconds else 0.0,
-            markers_acknowledged=len(self._acknowledged),
-            probe=self._probe.all_totals(),
-            workers_lost=self._lost,
-            failures=tuple(self._failures),
-            complete=complete,
-        )
-
-    def _write_summary(self, summary: LoadSummary) -> None:
-        _write_json(self._folder / "summary.json", asdict(summary))
-        _write_json(self._folder / "phases.json", {"phases": [self._phase_facts(phase) for phase in self._phases]})
-        if self._journal is not None:
-            facts = asdict(summary)
-            for name in ("scans", "seconds", "failures"):
-                del facts[name]
-            self._journal.write("load_finished", **facts)
-
-    def _phase_facts(self, phase: _Phase) -> dict[str, Any]:
-        totals = phase.tally.totals()
-        return {
-            "phase": phase.name,
-            "since": rfc3339(phase.since),
-            "until": rfc3339(phase.until),
+    def _write_finished(self, summary: LoadSummary) -> None:
+        if self._journal is None:
+            return
+        facts = asdict(summary)
+        for name in ("scans", "seconds", "failures"):
+            del facts[name]
+        totals, earlier = self.totals(), self._know_earlier()
+        total = {
             "planned": round(totals.planned),
             "attempted": totals.attempted,
             "failed": totals.failed,
-            "colours": {
-                colour: _colour_facts(count, phase.tally.failed_by_colour[colour], phase.tally.latencies_us[colour])
-                for colour, count in sorted(phase.tally.by_colour.items())
-            },
-            "probe": asdict(self._probe.totals(phase.since, phase.until)),
+            "by_colour": totals.by_colour,
+            "reads": totals.reads,
+            "writes": totals.writes,
+            "markers_acknowledged": sum(len(numbers) for numbers in self.series().values()),
+            "probe": asdict(self.probe()),
+            "loads": len(earlier) + 1,
         }
+        self._journal.write("load_finished", **facts, total=total)
 
     # -- what they measured ----------------------------------------------------------------------------------------
 
+    def _know_earlier(self) -> tuple[EarlierLoad, ...]:
+        """Return the loads of earlier attempts, which are in the totals from then on. Raises: CouldNotMeasure."""
+        if self._earlier is None:
+            earlier = tuple(self._read_earlier())
+            with self._lock:
+                self._earlier = earlier
+                for second in (second for load in earlier for second in load.measured.seconds):
+                    self._all.add(replace(second, latencies_us={}))
+        return self._earlier
+
     def totals(self) -> LoadTotals:
-        """Return what the generator sent and got since it began."""
+        """Return what was sent and got since the load of the upgrade began; a p99 is of this attempt."""
+        self._know_earlier()
         with self._lock:
             return self._all.totals()
 
     def window(self, since: datetime, until: datetime | None = None) -> LoadTotals:
-        """Return what the generator sent and got in the whole seconds between two times."""
+        """Return what was sent and got in the whole seconds between two times."""
+        earlier = self._know_earlier()
         with self._lock:
-            return add_up(seconds_between(self._seconds, since, until))
+            loads = [*(load.measured.seconds for load in earlier), self._measured.seconds]
+            return add_up(second for seconds in loads for second in seconds_between(seconds, since, until))
 
-    def probe(self, since: datetime, until: datetime | None = None) -> ProbeTotals:
-        """Return what the probe got for the requests that were due between two times."""
+    def probe(self, since: datetime | None = None, until: datetime | None = None) -> ProbeTotals:
+        """Return what became of the probe's requests that were due between two times; from the first on, by default."""
+        since = since or _EPOCH
+        earlier = self._know_earlier()
         with self._lock:
-            return self._probe.totals(since, until)
+            tally = self._probe.tally(since, until)
+        for load in earlier:
+            tally.add(load.probe(since, until))
+        return tally.totals()
 
     def seconds(self) -> tuple[LoadSecond, ...]:
-        """Return every second so far, oldest first."""
+        """Return every second of this attempt so far, oldest first."""
         with self._lock:
-            return tuple(self._seconds)
+            return tuple(self._measured.seconds)
 
     def markers(self) -> tuple[str, list[int]]:
         """Return the series' name and the numbers whose writing was acknowledged, in the order of acknowledgement."""
         with self._lock:
-            return self.run, list(self._acknowledged)
+            return self.run, list(self._measured.acknowledged)
+
+    def series(self) -> Mapping[str, Sequence[int]]:
+        """Return the acknowledged numbers of every attempt's series by its name, oldest first."""
+        earlier = {load.run: load.measured.acknowledged for load in self._know_earlier()}
+        run, numbers = self.markers()
+        return {**earlier, **({run: numbers} if numbers or not earlier else {})}
 
     def _follow(self) -> None:
         """Read the files as they grow; from when they cannot be read, nothing is measured."""
@@ -413,11 +336,12 @@ class LoadRunner:
                 self._probe.read()
             lines = self._requests.lines()
             # Markers and histograms of a second were written before its line.
-            acknowledged = [int(json.loads(line)["number"]) for line in self._markers.lines()]
+            markers, histograms = self._markers.lines(), self._histograms.lines()
             with self._lock:
-                self._acknowledged += acknowledged
-            found = [self._intervals.take(line.decode()) for line in self._histograms.lines()]
-            self._waiting += [interval for interval in found if interval is not None]
+                for line in markers:
+                    self._measured.take_marker(line)
+                for line in histograms:
+                    self._measured.take_histogram(line)
             for line in lines:
                 self._take(line)
             if ended:
@@ -425,76 +349,37 @@ class LoadRunner:
             self._stopping.wait(_LOOK_S)
 
     def _take(self, line: bytes) -> None:
-        second = parse_second(line)
-        end_s = second.time.timestamp() + _LOOK_S
-        latencies_us: dict[str, latency.Counts] = {}
-        for interval in self._waiting:
-            if interval.end_s <= end_s:
-                latency.add(latencies_us.setdefault(interval.tag, {}), interval.counts)
-        self._waiting = [interval for interval in self._waiting if interval.end_s > end_s]
-        second = replace(second, latencies_us=latencies_us)
         with self._lock:
-            self._seconds.append(second)
+            known = self._measured.workers_lost
+            second = self._measured.take_second(line)
             self._all.add(second)
-            if not self._phases or self._phases[-1].name != second.phase:
-                since = second.time - timedelta(seconds=1)
-                self._phases.append(_Phase(name=second.phase, since=since, until=second.time))
-            self._phases[-1].tally.add(second)
-            self._phases[-1].until = second.time
-            self._failures += second.failures[: _MOST_FAILURES - len(self._failures)]
-            totals, probe = self._all.totals(), self._probe.live_totals()
-        if self._journal is not None:
+            totals, probe = self._all.totals(), self._probed_live()
+        if self._journal is None:
+            return
+        self._journal.write(
+            "load",
+            attempted=totals.attempted,
+            failed=totals.failed,
+            planned=round(totals.planned),
+            by_colour=totals.by_colour,
+            rps=second.attempted,
+            users=second.users,
+            phase=second.phase,
+            p99_ms=second.p99_ms,
+            probe=asdict(probe),
+        )
+        if second.workers_lost != known:
             self._journal.write(
-                "load",
-                attempted=totals.attempted,
-                failed=totals.failed,
-                planned=round(totals.planned),
-                by_colour=totals.by_colour,
-                rps=second.attempted,
-                users=second.users,
-                phase=second.phase,
-                p99_ms=second.p99_ms,
-                probe=asdict(probe),
+                "observation", what="load workers lost", workers=second.workers_lost, left=second.workers
             )
-        if second.workers_lost != self._lost:
-            self._lost = second.workers_lost
-            if self._journal is not None:
-                self._journal.write("observation", what="load workers lost", workers=self._lost, left=second.workers)
 
-
-def parse_second(line: bytes | str) -> LoadSecond:
-    """Return one line of requests.jsonl. Raises ValueError, KeyError or TypeError for anything else."""
-    document = json.loads(line)
-    document["failures"], document["workers_lost"] = tuple(document["failures"]), tuple(document["workers_lost"])
-    return LoadSecond(**{**document, "time": parse_rfc3339(document["time"])})
-
-
-def seconds_between(seconds: list[LoadSecond], since: datetime, until: datetime | None) -> list[LoadSecond]:
-    """Return the seconds that lie wholly between two times; they are in order."""
-    first = bisect_left(seconds, since + timedelta(seconds=1), key=_end)
-    last = len(seconds) if until is None else bisect_right(seconds, until, key=_end)
-    return seconds[first:last]
-
-
-def _end(second: LoadSecond) -> datetime:
-    return second.time
-
-
-def add_up(seconds: Iterable[LoadSecond]) -> LoadTotals:
-    """Add seconds up."""
-    tally = Tally()
-    for second in seconds:
-        tally.add(second)
-    return tally.totals()
-
-
-def _colour_facts(count: int, failed: int, counts: latency.Counts) -> dict[str, Any]:
-    names = ("p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms")
-    found = latency.percentiles_ms(counts, 0.5, 0.9, 0.99, 0.999, 1.0)
-    return {"count": count, "failed": failed, **dict(zip(names, found, strict=True))}
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    def _probed_live(self) -> ProbeTotals:
+        """Return the probe's counts of the upgrade; colours and latencies are those of the last seconds."""
+        live = self._probe.live_totals()
+        probed = [load.probed for load in self._earlier or ()]
+        return replace(
+            live,
+            planned=live.planned + sum(tally.planned for tally in probed),
+            answered=live.answered + sum(tally.answered for tally in probed),
+            failed=live.failed + sum(tally.failed for tally in probed),
+        )

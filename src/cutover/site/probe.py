@@ -12,7 +12,7 @@ import json
 import math
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +45,48 @@ class Ended:
     was_answered: bool
 
 
+@dataclass(slots=True, kw_only=True)
+class ProbeTally:
+    """Requests of a probe, counted; tallies of several probes add up."""
+
+    planned: int = 0
+    answered: int = 0
+    failed: int = 0
+    by_colour: Counter[str] = field(default_factory=Counter)
+    latencies_us: latency.Counts = field(default_factory=dict)
+
+    def add(self, other: ProbeTally) -> None:
+        """Add another one's requests."""
+        self.planned += other.planned
+        self.answered += other.answered
+        self.failed += other.failed
+        self.by_colour.update(other.by_colour)
+        latency.add(self.latencies_us, other.latencies_us)
+
+    def totals(self) -> ProbeTotals:
+        """Return the counts, and the percentiles of all latencies together."""
+        p50_ms, p99_ms, max_ms = latency.percentiles_ms(self.latencies_us, 0.5, 0.99, 1.0)
+        return ProbeTotals(
+            planned=self.planned,
+            answered=self.answered,
+            failed=self.failed,
+            by_colour=dict(self.by_colour),
+            p50_ms=p50_ms,
+            p99_ms=p99_ms,
+            max_ms=max_ms,
+        )
+
+
 class ProbeRecord:
     """What the lines of probe.jsonl say so far. Times in seconds since the epoch."""
 
     def __init__(self, *, timeout_s: float) -> None:
         """Know nothing yet. timeout_s: after which a request that has no line has failed."""
+        self.start_s = math.inf
+        """When its first request was due."""
+        self.known_until_s = 0.0
+        """The end of the last request that has one, or of the probe."""
         self._timeout_s = timeout_s
-        self._start_s = math.inf
         self._requests_per_s = 0.0
         self._planned: int | None = None
         self._ended: list[Ended | None] = []
@@ -63,11 +98,14 @@ class ProbeRecord:
         """Take a line in. Raises ValueError or KeyError for anything else."""
         facts: Mapping[str, Any] = json.loads(line)
         if "start" in facts:
-            self._start_s, self._requests_per_s = facts["start"], facts["requests_per_s"]
+            self.start_s, self._requests_per_s = facts["start"], facts["requests_per_s"]
         elif "end" in facts:
             self._planned = facts["planned"]
+            self.known_until_s = max(self.known_until_s, facts["end"])
         else:
             number = facts["n"]
+            ended_s = self.start_s + number / self._requests_per_s + facts["ms"] / 1000
+            self.known_until_s = max(self.known_until_s, ended_s)
             self._ended += [None] * (number + 1 - len(self._ended))
             self._ended[number] = Ended(
                 latency_us=round(facts["ms"] * 1000),
@@ -90,33 +128,27 @@ class ProbeRecord:
 
     def totals(self, since_s: float, until_s: float, *, now_s: float) -> ProbeTotals:
         """Return what became of the requests that were due in a span."""
+        return self.tally(since_s, until_s, now_s=now_s).totals()
+
+    def tally(self, since_s: float, until_s: float, *, now_s: float) -> ProbeTally:
+        """Count the requests that were due in a span."""
         first, last = self._due_before(since_s), self._due_before(min(until_s, now_s))
-        colours: Counter[str] = Counter()
-        latencies_us: latency.Counts = {}
-        answered = failed = 0
+        tally = ProbeTally(planned=max(0, last - first))
         for number in range(first, last):
             ended = self._ended[number] if number < len(self._ended) else None
             if ended is None:
-                age_s = now_s - self._start_s - number / self._requests_per_s
-                failed += age_s > self._timeout_s
-                latency.add(latencies_us, {latency.quantised(int(min(age_s, self._timeout_s) * 1_000_000)): 1})
+                age_s = now_s - self.start_s - number / self._requests_per_s
+                tally.failed += age_s > self._timeout_s
+                age_us = int(min(age_s, self._timeout_s) * 1_000_000)
+                latency.add(tally.latencies_us, {latency.quantised(age_us): 1})
                 continue
-            answered += not ended.error
-            failed += bool(ended.error)
+            tally.answered += not ended.error
+            tally.failed += bool(ended.error)
             if ended.was_answered:
-                colours[ended.colour or "nobody"] += 1
+                tally.by_colour[ended.colour or "nobody"] += 1
             if not ended.error or not ended.was_answered:  # a refusal that came fast is no latency
-                latency.add(latencies_us, {latency.quantised(ended.latency_us): 1})
-        p50_ms, p99_ms, max_ms = latency.percentiles_ms(latencies_us, 0.5, 0.99, 1.0)
-        return ProbeTotals(
-            planned=last - first,
-            answered=answered,
-            failed=failed,
-            by_colour=dict(colours),
-            p50_ms=p50_ms,
-            p99_ms=p99_ms,
-            max_ms=max_ms,
-        )
+                latency.add(tally.latencies_us, {latency.quantised(ended.latency_us): 1})
+        return tally
 
     def counts(self, *, now_s: float) -> tuple[int, int, int]:
         """Return how many requests were due, were answered and have failed since the start."""
@@ -128,9 +160,9 @@ class ProbeRecord:
 
     def _due_before(self, moment_s: float) -> int:
         """Return how many requests were due before a time."""
-        if moment_s <= self._start_s:
+        if moment_s <= self.start_s:
             return 0
-        count = math.ceil((moment_s - self._start_s) * self._requests_per_s - 1e-6)
+        count = math.ceil((moment_s - self.start_s) * self._requests_per_s - 1e-6)
         return count if self._planned is None else min(count, self._planned)
 
 
@@ -199,8 +231,12 @@ class ProbeRunner:
 
     def totals(self, since: datetime, until: datetime | None = None) -> ProbeTotals:
         """Return what became of the requests that were due between two times."""
+        return self.tally(since, until).totals()
+
+    def tally(self, since: datetime, until: datetime | None = None) -> ProbeTally:
+        """Count the requests that were due between two times."""
         now = self._clock.now()
-        return self._record.totals(since.timestamp(), (until or now).timestamp(), now_s=now.timestamp())
+        return self._record.tally(since.timestamp(), (until or now).timestamp(), now_s=now.timestamp())
 
     def all_totals(self) -> ProbeTotals:
         """Return what became of every request."""

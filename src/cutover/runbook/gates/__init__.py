@@ -31,7 +31,7 @@ from cutover.runbook.gates.results import (
     worst_of_each,
 )
 from cutover.runbook.gates.share import Share, get_ready, interval, share_of
-from cutover.runbook.gates.window import Step, Watched, over_window
+from cutover.runbook.gates.window import Step, Watched, over_window, so_far, whole_since
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +66,8 @@ __all__ = [
     "route_topology",
     "sample",
     "share_of",
+    "so_far",
+    "whole_since",
     "worst",
     "worst_of_each",
     "write_markers",

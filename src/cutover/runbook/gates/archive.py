@@ -1,13 +1,15 @@
 """The samples of a record: each with its verdict, its questions and their raw answers, chained into the journal.
 
 One line of `gates/samples.jsonl` a verdict; the journal's `gate` entry names the line's number and the sha256 of its
-bytes, so that a line which is changed, taken out or moved is found. Invariant: a line is never changed once written.
+bytes, so that a line which is changed, taken out or moved is found. Invariants: a line is never changed once the
+journal names it; what a killed process wrote and the journal does not name is cut off by the next one, and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +30,34 @@ class Archive:
     """The samples of one upgrade, as they are written."""
 
     def __init__(self, upgrade: Upgrade) -> None:
-        """Take the upgrade, and count the lines that are there."""
+        """Take the upgrade, go on after the last line that its journal names, and cut off what was left behind it."""
         self._upgrade = upgrade
         self._path = upgrade.path(*SAMPLES)
-        self._lines = self._path.read_bytes().count(b"\n") if self._path.exists() else 0
+        named = upgrade.journal.last("gate")
+        self._lines = int(named.data.get("line", 0)) if named is not None else 0
+        self._mend()
+
+    def _mend(self) -> None:
+        """Cut off what no entry of the journal can name: half a line, and the one sample before its entry was written.
+
+        More than that no process leaves behind; it stays, for `replay` to tell of.
+        """
+        content = self._path.read_bytes() if self._path.exists() else b""
+        *lines, torn = content.split(b"\n")
+        if len(lines) == self._lines + 1:
+            torn = lines.pop() + b"\n" + torn
+        if not torn:
+            return
+        with self._path.open("r+b") as stream:
+            stream.truncate(len(content) - len(torn))
+            os.fsync(stream.fileno())
+        self._upgrade.journal.write(
+            "observation",
+            what="samples cut off",
+            file="/".join(SAMPLES),
+            after_line=len(lines),
+            size_bytes=len(torn),
+        )
 
     def keep(self, result: GateResult, taken: Taken) -> int:
         """Write a sample and its verdict, then its entry in the journal; return the line's number, from 1."""
@@ -39,6 +65,8 @@ class Archive:
         content = json.dumps(line, ensure_ascii=False).encode()
         with self._path.open("ab") as stream:
             stream.write(content + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
         self._lines += 1
         facts = {key: value for key, value in plain(result).items() if key != "time"}
         self._upgrade.journal.write("gate", **facts, line=self._lines, sha256=digest(content))

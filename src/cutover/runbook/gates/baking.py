@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cutover.errors import CutoverError, Timeout
 from cutover.policy import GATE_NAMES
-from cutover.runbook import rollback
+from cutover.runbook import attempts, rollback
 from cutover.runbook.gates import archive, judging, reading, results, sampling
 from cutover.runbook.gates.definitions import GATES, VS_BLUE
 from cutover.runbook.gates.results import Asked, GateVerdict, Taken
@@ -78,8 +78,7 @@ class _Watch:
         self._archive = archive.Archive(upgrade)
         self._set = upgrade.clock.now()
         self._effective = self._set
-        kept = upgrade.journal.last("gate_decision", decision="advance")
-        self._unwatched = kept.time if kept is not None else self._set
+        self._unwatched = _kept_since(upgrade) or self._set
         """From when on nobody has watched the load: users have been there since the weight before was decided."""
         self._seen: list[GateResult] = []
         self._pairs: dict[str, list[Pair]] = {gate.name: [] for gate in _PAIRED}
@@ -87,7 +86,7 @@ class _Watch:
         self._sampled_s = float("-inf")
         self._is_over = False
         self._restarts = self._restarts_before()
-        self._failed_before = load.probe(upgrade.started, self._set).failed
+        self._failed_before = load.probe(_began(upgrade), self._set).failed
         """Of the probe; every look counts the rest, every sample all of them."""
 
     # -- before --------------------------------------------------------------------------------------------------------
@@ -312,7 +311,7 @@ class _Watch:
         upgrade, at = self._upgrade, self._upgrade.clock.now()
         asked = (
             sampling.of_load(upgrade, self._load, None, at=at),
-            sampling.of_probe(upgrade, self._load, upgrade.started, at=at),
+            sampling.of_probe(upgrade, self._load, _began(upgrade), at=at),
         )
         return Taken(name="failed_requests", percent=self._percent, time=at, asked=asked, is_last=False)
 
@@ -385,6 +384,22 @@ class _Watch:
         with contextlib.suppress(CutoverError):
             self._load.enter("rollback")
         rollback.send_back(self._upgrade, self._site, f"{self._upgrade.clause}: {error}")
+
+
+def _began(upgrade: Upgrade) -> datetime:
+    """Return when the upgrade began, in whichever attempt that was."""
+    entry = upgrade.journal.last(attempts.STARTED)
+    return upgrade.started if entry is None else min(entry.time, upgrade.started)
+
+
+def _kept_since(upgrade: Upgrade) -> datetime | None:
+    """Return when this attempt decided to keep the weight before; None when it has not: there was no load before it."""
+    for entry in reversed(upgrade.journal.entries()):
+        if entry.event == attempts.RESUMED:
+            return None
+        if entry.event == "gate_decision" and entry.data.get("decision") == "advance":
+            return entry.time
+    return None
 
 
 _PAIRED = tuple(gate for gate in GATES.values() if not gate.is_slow)

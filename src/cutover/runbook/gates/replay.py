@@ -11,11 +11,13 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import parse_rfc3339
 from cutover.errors import JournalBroken, WrongInput
 from cutover.policy import Policy
+from cutover.runbook import attempts
 from cutover.runbook.gates import archive, baking, judging, results, window
 from cutover.runbook.gates.definitions import GATES
 from cutover.runbook.gates.share import interval
@@ -124,6 +126,8 @@ class _Replay:
         number = 0
         for entry in entries:
             match entry.event:
+                case attempts.RESUMED:
+                    self.seen, self.pairs = [], {}  # a bake that was broken off is begun anew
                 case "gate":
                     number += 1
                     self._gate(entry, lines.get(number), number)
@@ -143,22 +147,25 @@ class _Replay:
     def _entries(self) -> Sequence[Entry]:
         path = self.folder / _JOURNAL
         try:
-            return Journal.verify(path, head=self._sealed_head())
+            entries = Journal.verify(path)
+            sealed = self._sealed()
+            if sealed is not None and not _goes_on_after(entries, *sealed):
+                Journal.verify(path, head=sealed[0])
         except JournalBroken as broken:
             self.differ(f"the journal: {broken.message} ({broken.seen})")
-        return [entry for entry in map(_entry, path.read_bytes().split(b"\n")) if entry is not None]
+            return [entry for entry in map(_entry, path.read_bytes().split(b"\n")) if entry is not None]
+        return entries
 
-    def _sealed_head(self) -> str | None:
-        """Return the journal's last digest as the verdict names it; None while there is no verdict."""
+    def _sealed(self) -> tuple[str, int] | None:
+        """Return digest and number of the journal's last line as the verdict has them; None while there is none."""
         try:
-            document = json.loads((self.folder / "verdict.json").read_bytes())
-            head = document["journal"]["head"]
+            sealed = json.loads((self.folder / "verdict.json").read_bytes())["journal"]
+            return str(sealed["head"]), int(sealed.get("entries", 0))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
             self.differ("verdict.json does not name the journal's end")
             return None
-        return str(head)
 
     def _policy_is_the_runs(self, entries: Sequence[Entry]) -> None:
         said = next((entry.data.get("policy_sha256") for entry in entries if entry.event == "run_started"), None)
@@ -277,19 +284,20 @@ class _Replay:
     def _window(self, entry: Entry) -> None:
         """Compare a window's file with the samples that hold its steps."""
         self.windows += 1
+        file = str(entry.data.get("file") or window.FILE)
         try:
-            content = self.folder.joinpath(*window.FILE.split("/")).read_bytes()
+            content = (self.folder / "gates" / PurePosixPath(file).name).read_bytes()
             document = json.loads(content)
             said = {gate["name"]: gate for gate in document["gates"]}
             began, ended = (parse_rfc3339(document[key]) for key in ("began", "ended"))
         except (OSError, ValueError, KeyError, TypeError) as problem:
-            self.differ(f"{window.FILE} cannot be read: {type(problem).__name__}: {problem}")
+            self.differ(f"{file} cannot be read: {type(problem).__name__}: {problem}")
             return
         if archive.digest(content) != entry.data.get("sha256"):
-            self.differ(f"{window.FILE} was changed: its bytes are not those that the journal names")
+            self.differ(f"{file} was changed: its bytes are not those that the journal names")
         for gate in GATES.values():
             if gate.name not in said or gate.name not in self.stepped:
-                self.differ(f"{window.FILE} or the samples do not tell of it", gate=gate.name)
+                self.differ(f"{file} or the samples do not tell of it", gate=gate.name)
                 continue
             taken, verdict = self.stepped[gate.name]
             asked, entry_said = taken.of("steps"), said[gate.name]
@@ -304,7 +312,7 @@ class _Replay:
                 ended=ended,
             )
             for key in _differing(plain(again), entry_said):
-                self.differ(f"{window.FILE}: {key} does not follow from its steps", gate=gate.name)
+                self.differ(f"{file}: {key} does not follow from its steps", gate=gate.name)
 
 
 def _differing(again: Mapping[str, Any], said: Mapping[str, Any]) -> Iterator[str]:
@@ -314,6 +322,12 @@ def _differing(again: Mapping[str, Any], said: Mapping[str, Any]) -> Iterator[st
             one, other = ({name: value for name, value in side.items() if name in _COMPARED} for side in (one, other))
         if one != other:
             yield key
+
+
+def _goes_on_after(entries: Sequence[Entry], head: str, count: int) -> bool:
+    """Whether the verdict is of an attempt that a later one, which has not ended, went on from."""
+    sealed, later = entries[max(0, count - 1) : count], entries[count : count + 1]
+    return bool(sealed and later) and sealed[0].digest == head and later[0].event == attempts.RESUMED
 
 
 def _name(entry: Entry) -> str:

@@ -1,7 +1,8 @@
 """A window that was watched: each gate at each interval of it, afterwards, by range queries (5.1, F.14).
 
 Invariants: nothing but finite numbers that Prometheus had at the time count, so that a time without scrapes is a gap;
-every step is in the sample of its gate, and in `gates/window.json` to be read.
+every step is in the sample of its gate, and in `gates/window.json` to be read, of a second window in
+`gates/window-2.json`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from cutover.files import write_whole
 from cutover.runbook.gates import archive, judging, sampling
 from cutover.runbook.gates.definitions import GATES, resolve
 from cutover.runbook.gates.results import Asked
@@ -76,16 +78,15 @@ def over_window(upgrade: Upgrade, site: SitePorts, *, began: datetime, ended: da
     """
     step_s = upgrade.policy.observation.interval_s
     kept = archive.Archive(upgrade)
-    watched = tuple(
-        _watch(upgrade, site, gate, kept, began=began, ended=ended, step_s=step_s) for gate in GATES.values()
-    )
+    watched = tuple(_watch(upgrade, site, gate, kept, began=began, ended=ended) for gate in GATES.values())
     document = {"began": began, "ended": ended, "step_s": step_s, "gates": watched}
     content = (json.dumps(plain(document), ensure_ascii=False, indent=1) + "\n").encode()
-    upgrade.path(*FILE.split("/")).write_bytes(content)
+    file = _next_file(upgrade)
+    write_whole(upgrade.path(*file.split("/")), content)
     upgrade.journal.write(
         "observation",
         what="window",
-        file=FILE,
+        file=file,
         sha256=archive.digest(content),
         steps={item.name: len(item.steps) for item in watched},
         measured={item.name: sum(step.is_measured for step in item.steps) for item in watched},
@@ -94,9 +95,40 @@ def over_window(upgrade: Upgrade, site: SitePorts, *, began: datetime, ended: da
     return watched
 
 
+def _next_file(upgrade: Upgrade) -> str:
+    """Return where the next window is written: what the journal names is never written over."""
+    before = sum(
+        entry.event == "observation" and entry.data.get("what") == "window" for entry in upgrade.journal.entries()
+    )
+    return FILE if not before else FILE.replace(".json", f"-{before + 1}.json")
+
+
+def so_far(upgrade: Upgrade, site: SitePorts, *, began: datetime, ended: datetime) -> tuple[Watched, ...]:
+    """Look at a window that has not ended as `over_window` would, and keep nothing of it.
+
+    Raises: CouldNotMeasure when Prometheus does not answer.
+    """
+    return tuple(_watch(upgrade, site, gate, None, began=began, ended=ended) for gate in GATES.values())
+
+
+def whole_since(watched: Sequence[Watched], policy: Policy, *, began: datetime, ended: datetime) -> datetime:
+    """Return from when on, up to its end, a window has no gap for any gate; its end when one reaches so far."""
+    step_s = policy.observation.interval_s
+    return max((_whole_since(item, began=began, ended=ended, step_s=step_s) for item in watched), default=ended)
+
+
+def _whole_since(watched: Watched, *, began: datetime, ended: datetime, step_s: float) -> datetime:
+    moments = _measured(watched.steps, ended=ended, first_s=step_s)
+    after = [later for earlier, later in pairwise(moments) if _between_s(earlier, later) > watched.allowed_gap_s]
+    if not moments or (after and after[-1] == ended):
+        return ended
+    return after[-1] if after else began
+
+
 def _watch(
-    upgrade: Upgrade, site: SitePorts, gate: Gate, kept: Archive, *, began: datetime, ended: datetime, step_s: float
+    upgrade: Upgrade, site: SitePorts, gate: Gate, kept: Archive | None, *, began: datetime, ended: datetime
 ) -> Watched:
+    step_s = upgrade.policy.observation.interval_s
     length_s = max(0.001, (ended - began).total_seconds())
     # A range shorter than a step would leave time between the steps that nothing looks at; a range longer than the
     # window would reach back before it.
@@ -114,7 +146,8 @@ def _watch(
     total = sampling.metric(upgrade, site, gate, percent=None, at=ended, window_s=length_s)
     taken = replace(total, asked=(*total.asked, asked))
     verdict = judging.judge(upgrade.policy, taken)
-    kept.keep(verdict, taken)
+    if kept is not None:
+        kept.keep(verdict, taken)
     return watched_of(
         gate, upgrade.policy, rows, verdict=verdict, queries=queries, range_s=range_s, began=began, ended=ended
     )
@@ -151,11 +184,20 @@ def _longest_gap_s(steps: Sequence[Step], *, began: datetime, ended: datetime, f
 
     first_s: before the first step, which looks back to the window's beginning, so long a time counts as a gap.
     """
+    moments = _measured(steps, ended=ended, first_s=first_s)
+    if not moments:
+        return _between_s(began, ended)
+    return max(_between_s(earlier, later) for earlier, later in pairwise(moments))
+
+
+def _measured(steps: Sequence[Step], *, ended: datetime, first_s: float) -> list[datetime]:
+    """Return the moments between which nothing was measured: the beginning, each measured step, the end; or none."""
     measured = [step.time for step in steps if step.is_measured]
-    if not measured:
-        return round((ended - began).total_seconds(), 3)
-    moments = [steps[0].time - timedelta(seconds=first_s), *measured, ended]
-    return round(max((later - earlier).total_seconds() for earlier, later in pairwise(moments)), 3)
+    return [steps[0].time - timedelta(seconds=first_s), *measured, ended] if measured else []
+
+
+def _between_s(earlier: datetime, later: datetime) -> float:
+    return round((later - earlier).total_seconds(), 3)
 
 
 def _step(gate: Gate, policy: Policy, row: Sequence[Any]) -> Step:
