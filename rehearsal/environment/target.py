@@ -264,6 +264,7 @@ def policy_text(now: dt.datetime, *, strategy: str = "gradual", requests: int = 
         ("probe", {"requests_per_s": 20, "timeout_s": 5, "max_p99_s": 2.0}),
         ("limits", {"queue_drain_s": 20, "ready_s": 60, "backup_max_age_s": 3600, "rollback_s": 10}),
         ("observation", {"window_s": _OBSERVATION_S, "interval_s": 2, "in_run": True}),
+        ("lock", {"duration_s": 4, "renew_s": 1}),
     ]
     document = dict(tables)
     if profile == "fast":

@@ -263,6 +263,8 @@ class Limits:
     rollback_s: float
     archive_retention_days: float
     """How long an archived artifact may not be removed, where the archive has a lock; a year unless stated (4.3c)."""
+    lock_wait_s: float = 5.0
+    """While migrations run, nothing may wait longer than this for a lock in the database (2.1a, 2.2a)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +275,16 @@ class Observation:
     interval_s: float
     in_run: bool
     """Phase 5 is part of the run itself; elsewhere the run ends with phase 4 and the observation goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locking:
+    """`[lock]`: how the site is kept for one run at a time."""
+
+    duration_s: float = 15.0
+    """A run that could not renew its lock for so long stops."""
+    renew_s: float = 5.0
+    """From one renewal to the next. Nobody takes over before so much more has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +303,7 @@ class Policy:
     probe: Probe
     limits: Limits
     observation: Observation
+    lock: Locking = field(default_factory=Locking)
 
     @staticmethod
     def read(path: Path | str) -> Policy:
@@ -396,6 +409,7 @@ def _parse(path: Path) -> Policy:
         probe=Probe(**content.get("probe", {})),
         limits=Limits(**{"archive_retention_days": 365, **content["limits"]}),
         observation=Observation(**{"in_run": False, **observation}),
+        lock=Locking(**content.get("lock", {})),
     )
     weights = policy.traffic.weights
     if weights != WEIGHTS:
@@ -403,6 +417,13 @@ def _parse(path: Path) -> Policy:
             f"the policy file {path} cannot be used",
             seen=f"traffic.weights: {list(weights)}, the guide's 3.1 and the runbook have {list(WEIGHTS)}",
             do=f"write weights = {list(WEIGHTS)}; other steps would be other clauses",
+        )
+    if policy.lock.renew_s * 2 > policy.lock.duration_s:
+        raise PolicyInvalid(
+            f"the policy file {path} cannot be used",
+            seen=f"lock: renew_s = {policy.lock.renew_s:g}, duration_s = {policy.lock.duration_s:g}: one renewal that "
+            "fails may lose the lock",
+            do="let duration_s be at least twice renew_s",
         )
     approval = policy.approval
     if approval is not None and approval.window_start >= approval.window_end:

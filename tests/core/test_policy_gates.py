@@ -97,6 +97,7 @@ def test_the_commented_defaults_of_the_example_are_the_defaults(tmp_path: Path) 
     path.write_text(re.sub(r"^# ([a-z_0-9]+ = )", r"\1", EXAMPLE, flags=re.MULTILINE), encoding="utf-8")
     said, unsaid = Policy.read(path), Policy.read(project.CONTRACT / "examples" / "policy.toml")
     assert (said.gates, said.load, said.probe) == (unsaid.gates, unsaid.load, unsaid.probe)
+    assert (said.limits, said.lock) == (unsaid.limits, unsaid.lock)
 
 
 WRONG = [
