@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cutover.clock import parse_rfc3339, rfc3339
 from cutover.model import Result, worst
+from cutover.runbook.attempts import RESUMED
 from cutover.runbook.gates.results import is_cumulative
 
 if TYPE_CHECKING:
@@ -104,13 +105,23 @@ def _undecided(entries: Sequence[Told]) -> list[str]:
 
 
 def _load_cut_short(entries: Sequence[Told]) -> list[str]:
-    """Return that the load generator did not end in order, or lost a worker: what it did not report is not known."""
-    data = _last(entries, "load_finished")
-    lost = data.get("workers_lost") or ()
-    return [
-        *(["the load generator did not write its own summary"] if data.get("complete") is False else []),
-        *([f"the load lost {_size(lost)} of its workers"] if lost else []),
-    ]
+    """Return that a load generator did not end in order, or lost a worker: what it did not report is not known.
+
+    Of an attempt that was stopped, or killed, nobody expects that its load ended in order; what it wrote is counted.
+    """
+    found, was_stopped = [], False
+    for entry in entries:
+        if entry.event == RESUMED:
+            was_stopped = False
+        elif entry.event == "run_interrupted":
+            was_stopped = True
+        elif entry.event == "load_finished":
+            lost = entry.data.get("workers_lost") or ()
+            if entry.data.get("complete") is False and not was_stopped:
+                found.append("the load generator did not write its own summary")
+            if lost:
+                found.append(f"the load lost {_size(lost)} of its workers")
+    return found
 
 
 def _failed_at_probe(entries: Sequence[Told]) -> list[str]:
@@ -257,26 +268,24 @@ def _between_s(start: datetime | None, end: datetime | None) -> float | None:
 
 
 def _markers(entries: Sequence[Told]) -> dict[str, Any] | None:
-    """Return every comparison of the acknowledged writes with the table; None when there was none."""
-    compared: list[dict[str, Any]] = [
-        {
-            "time": rfc3339(entry.time),
-            "acknowledged": _size(entry.data.get("acknowledged")),
-            "missing": _size(entry.data.get("missing")),
-            "repeated": _size(entry.data.get("repeated")),
-        }
-        for entry in entries
-        if entry.event == "markers"
-    ]
+    """Return every comparison of the acknowledged writes with the table; None when there was none.
+
+    Each attempt has a series of its own: of a series the highest counts stand, of all of them the sums.
+    """
+    compared = [entry for entry in entries if entry.event == "markers"]
     if not compared:
         return None
+    keys = ("acknowledged", "missing", "repeated")
+    by_run: dict[str, Counter[str]] = {}
+    for entry in compared:
+        highest = by_run.setdefault(str(entry.data.get("run") or ""), Counter())
+        highest |= Counter({key: _size(entry.data.get(key)) for key in keys})
+    total = sum(by_run.values(), Counter[str]())
     return {
         "compared": len(compared),
-        "acknowledged": max(one["acknowledged"] for one in compared),
-        "missing": max(one["missing"] for one in compared),
-        "repeated": max(one["repeated"] for one in compared),
-        "first": compared[0]["time"],
-        "last": compared[-1]["time"],
+        **{key: total[key] for key in keys},
+        "first": rfc3339(compared[0].time),
+        "last": rfc3339(compared[-1].time),
     }
 
 
@@ -294,8 +303,15 @@ def _size(value: object) -> int:
     return int(_number(value) or 0)
 
 
+def load_totals(entries: Sequence[Told]) -> Mapping[str, Any]:
+    """Return the newest counts of the load and the probe, over every attempt; empty when nothing was ever sent."""
+    newest = next((entry.data for entry in reversed(entries) if entry.event in {"load", "load_finished"}), {})
+    total = newest.get("total")
+    return total if isinstance(total, dict) else newest
+
+
 def _load(entries: Sequence[Told]) -> dict[str, Any] | None:
-    data = _last(entries, "load_finished") or _last(entries, "load")
+    data = load_totals(entries)
     if not data:
         return None
     attempted, planned = _size(data.get("attempted")), _number(data.get("planned"))
@@ -308,14 +324,10 @@ def _load(entries: Sequence[Told]) -> dict[str, Any] | None:
 
 
 def _probe(entries: Sequence[Told]) -> dict[str, Any] | None:
-    found = _last(entries, "load_finished").get("probe") or _last(entries, "load").get("probe")
+    found = load_totals(entries).get("probe")
     if not isinstance(found, dict):
         return None
     return {key: _number(found.get(key)) for key in PROBE_KEYS}
-
-
-def _last(entries: Sequence[Told], event: str) -> Mapping[str, Any]:
-    return next((entry.data for entry in reversed(entries) if entry.event == event), {})
 
 
 def moment(value: object) -> datetime | None:

@@ -482,10 +482,10 @@ def _last(entries: Sequence[Entry], *events: str) -> Mapping[str, Any]:
 
 
 def _load(entries: Sequence[Entry]) -> dict[str, Any]:
-    total, planned = _last(entries, "load", "load_finished"), _last(entries, "load_finished")
+    total = proof.load_totals(entries)
     attempted = int(total.get("attempted", 0))
     return {
-        "planned": int(planned.get("planned", attempted)),
+        "planned": round(total.get("planned", attempted)),
         "attempted": attempted,
         "failed": int(total.get("failed", 0)),
         "by_colour": {str(name): int(number) for name, number in total.get("by_colour", {}).items()},
