@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover.errors import ClauseFailed
+from cutover.errors import ClauseFailed, CouldNotMeasure
+from cutover.evidence import snapshot
 from cutover.evidence.sources import RowList
 from cutover.procedures import continuity
 from tests.evidence.world import World, item, trust_file
@@ -68,7 +69,7 @@ def upgrade(upgrade: Upgrade, tmp_path: Path) -> Upgrade:
     path = tmp_path / "trust.json"
     path.write_bytes(trust_file())
     upgrade.target = dataclasses.replace(
-        upgrade.target, evidence=dataclasses.replace(upgrade.target.evidence, trust_root=path)
+        upgrade.target, evidence=dataclasses.replace(upgrade.target.evidence, trust_root=path, workers=1)
     )
     return upgrade
 
@@ -119,3 +120,111 @@ def test_the_platform_is_held_to_what_tree_and_log_refuse(upgrade: Upgrade) -> N
     with pytest.raises(ClauseFailed) as caught:
         continuity.require_agreement(upgrade, take(upgrade, world))
     assert caught.value.code == "agreement-verdict"
+
+
+# -- a snapshot that a broken-off attempt left (1.1c, 4.1a) ------------------------------------------------------------
+
+
+def observed(upgrade: Upgrade, what: str) -> dict[str, Any]:
+    entry = upgrade.journal.last("observation", what=what)
+    return dict(entry.data) if entry is not None else {}
+
+
+def resumed(upgrade: Upgrade, procedure: str = "resume") -> None:
+    """Write what a further attempt begins with."""
+    upgrade.journal.write("run_resumed", procedure=procedure)
+
+
+def test_a_snapshot_that_was_finished_and_never_judged_is_read_and_not_taken_again(upgrade: Upgrade) -> None:
+    world = World.of(2)
+    first = take(upgrade, world).snapshot.manifest
+    continuity.seal_baseline(upgrade, take(upgrade, world))
+    resumed(upgrade)
+    world.scan()
+    again = take(upgrade, world)
+    assert again.snapshot.manifest == first, "what came since is behind the watermark"
+    assert observed(upgrade, "already")["digest"] == first.digest
+    assert len([one for one in upgrade.journal.entries() if one.event == "done"]) == 1
+    assert continuity.require_sealed(upgrade).manifest == first
+
+
+@pytest.mark.parametrize(
+    ("since", "reason"),
+    [
+        ("failed", "1.1c has ended since: FAIL"),
+        ("rolled back", "rollback has worked on the site since"),
+        ("old", "it was begun 1 day, 0:00:01"),
+    ],
+)
+def test_a_snapshot_that_says_nothing_of_the_site_as_it_is_is_set_aside(
+    upgrade: Upgrade, since: str, reason: str
+) -> None:
+    world = World.of(2)
+    upgrade.journal.clause = "1.1c"
+    first = take(upgrade, world).snapshot.manifest
+    match since:
+        case "failed":
+            upgrade.journal.write("clause_finished", result="FAIL")
+        case "rolled back":
+            resumed(upgrade, "rollback")
+        case _:
+            upgrade.clock.sleep(24 * 3600 + 1)
+    resumed(upgrade)
+    world.scan()
+    second = take(upgrade, world).snapshot.manifest
+    assert second.items > first.items
+    noted = observed(upgrade, "a snapshot is taken anew")
+    assert reason in noted["reason"]
+    assert noted["kept"] == "evidence/before.1"
+    assert snapshot.load(upgrade.folder / "evidence" / "before.1").manifest == first
+
+
+@pytest.mark.parametrize("damage", ["none", "header", "mark"])
+def test_a_pass_that_was_broken_off_is_gone_on_with_whatever_is_left_of_it(upgrade: Upgrade, damage: str) -> None:
+    world = World.of(60)
+    folder = upgrade.folder / "evidence" / "before"
+    folder.mkdir(parents=True)
+    whole = World.of(60).snapshot(upgrade.folder / "whole")
+    upgrade.journal.write("intent", action="snapshot", folder="evidence/before")
+    header = {"schema": "cutover/evidence-pass/v1", "site": upgrade.target.name}
+    if damage != "none":
+        text = json.dumps(header) if damage == "mark" else '{"schema": "cutover/evid'
+        (folder / "pass.jsonl").write_text(f"{text}\n" if damage == "mark" else text, encoding="utf-8")
+    (folder / "lines.partial").write_bytes(b'{"id": "half a li')
+    taken = take(upgrade, world)
+    assert taken.snapshot.manifest.lines_digest == snapshot.load(whole).manifest.lines_digest
+    if damage == "mark":
+        assert "cannot be gone on with" in observed(upgrade, "a snapshot is taken anew")["reason"]
+
+
+def test_a_finished_snapshot_that_was_altered_since_is_refused(upgrade: Upgrade) -> None:
+    world = World.of(2)
+    take(upgrade, world)
+    lines = upgrade.folder / "evidence" / "before" / "lines.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(b"sbom", b"SBOM", 1))
+    resumed(upgrade)
+    with pytest.raises(ClauseFailed) as caught:
+        take(upgrade, world)
+    assert caught.value.code == "snapshot-altered"
+
+
+def test_another_snapshot_in_its_place_is_refused(upgrade: Upgrade) -> None:
+    take(upgrade, World.of(2))
+    folder = upgrade.folder / "evidence" / "before"
+    folder.rename(upgrade.folder / "moved")
+    World.of(3).snapshot(folder)
+    resumed(upgrade)
+    with pytest.raises(ClauseFailed) as caught:
+        take(upgrade, World.of(2))
+    assert caught.value.code == "snapshot-altered"
+
+
+def test_a_report_of_the_platform_from_an_earlier_attempt_is_not_read_again(upgrade: Upgrade) -> None:
+    world = World.of(2)
+    site: Any = Site(world, upgrade.target)
+    continuity.take_baseline(site, upgrade)
+    site.stella = SimpleNamespace(call=lambda *_, **__: {"ok": True})  # says so, and writes nothing
+    taken = continuity.take_baseline(site, upgrade)
+    with pytest.raises(CouldNotMeasure) as caught:
+        continuity.require_agreement(upgrade, taken)
+    assert caught.value.code == "report-missing"

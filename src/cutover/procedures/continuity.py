@@ -188,7 +188,7 @@ def require_bound(taken: Taken) -> None:
 
 def require_agreement(upgrade: Upgrade, taken: Taken) -> None:
     """Demand that the platform's report and our snapshot agree item by item (1.1c)."""
-    report = json.loads((upgrade.folder / BASELINE_REPORT).read_bytes())
+    report = _report(upgrade, BASELINE_REPORT)
     refused = {finding.item for found in taken.guarantees for finding in found.findings}
     _require_none(
         _refusing(lambda: agreement.compare(taken.snapshot, report, refused=refused)),
@@ -201,6 +201,19 @@ def require_agreement(upgrade: Upgrade, taken: Taken) -> None:
         do=REINDEX,
         code="platform-evidence-not-ok",
     )
+
+
+def _report(upgrade: Upgrade, place: str) -> Any:  # noqa: ANN401  # whatever the platform wrote; the comparison refuses it
+    """Return the JSON document that the platform was asked to write."""
+    try:
+        return json.loads((upgrade.folder / place).read_bytes())
+    except (OSError, ValueError) as error:
+        raise CouldNotMeasure(
+            f"the platform's report {place.rpartition('/')[2]} is not there or not readable",
+            code="report-missing",
+            seen=str(error),
+            do="run the platform's command by hand and look at what it writes",
+        ) from error
 
 
 def seal_baseline(upgrade: Upgrade, taken: Taken) -> None:
@@ -558,7 +571,8 @@ def digest_report(site: Site, upgrade: Upgrade) -> list[Finding]:
     path = leftovers.fresh_output(upgrade, DIGEST_REPORT)
     site.stella.call("evidence", "verify-digests", "--report", str(path), namespace=upgrade.roles.green.namespace)
     _, after = snapshots(upgrade)
-    return _refusing(lambda: agreement.compare_digests(after, json.loads(path.read_bytes())))
+    report = _report(upgrade, DIGEST_REPORT)
+    return _refusing(lambda: agreement.compare_digests(after, report))
 
 
 def attestation_report(site: Site, upgrade: Upgrade) -> list[Finding]:

@@ -9,8 +9,10 @@ what is not there is well; what a command wrote before is never taken for what i
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
+from cutover.errors import CutoverError
 from cutover.site.operator import PRIVATE_FOLDER
 
 if TYPE_CHECKING:
@@ -29,20 +31,20 @@ REMOVAL: Final = "remove what was left"
 def remove(site: Site, upgrade: Upgrade) -> tuple[str, ...]:
     """Remove whatever earlier attempts left behind on the site; return what that was, as `kind name`.
 
-    To be called before this attempt makes anything of its own.
-
-    Raises: what the drivers raise; what could not be removed is tried again by the next attempt.
+    To be called before this attempt makes anything of its own. What could not be removed is `failed` in the journal and
+    left to the next attempt: it hinders nothing that this one does, and the way back to blue least of all.
     """
     removers: Mapping[str, Callable[[str], object]] = {
         PRIVATE_FOLDER: site.operator.remove_left,
         SCRATCH_DATABASE: site.database.remove_left,
         SCRATCH_NAMESPACE: site.cluster.remove_left,
     }
-    found = left(upgrade.journal.entries())
-    for kind, name in found:
-        with upgrade.journal.action(REMOVAL, kind=kind, scratch=name):
+    removed = []
+    for kind, name in left(upgrade.journal.entries()):
+        with contextlib.suppress(CutoverError), upgrade.journal.action(REMOVAL, kind=kind, scratch=name):
             removers[kind](name)
-    return tuple(f"{kind} {name}" for kind, name in found)
+            removed.append(f"{kind} {name}")
+    return tuple(removed)
 
 
 def left(entries: Iterable[Entry]) -> tuple[tuple[str, str], ...]:
