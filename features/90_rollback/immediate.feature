@@ -1,6 +1,7 @@
 @phase_rollback @rollback @compensable
 Feature: Immediate rollback
-  Guide, Rollback Procedures, R.1, deviation F.4. Runs when a gate or a clause failed after traffic had moved.
+  Guide, Rollback Procedures, R.1, deviation F.4. Runs when a gate or a clause failed after traffic had moved, and when a
+  person asks for the way back. Undone by: a new upgrade.
 
   @clause_R_1
   Scenario: Every request goes back to blue
@@ -8,3 +9,4 @@ Feature: Immediate rollback
     Then every sampled request is served by blue within the policy's bound
     And one colour alone stands behind the public route
     And the public route names blue
+    And nothing beside the evidence differs from before green came but what a rollback leaves

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from cutover import project
 from cutover.cli import group
 from cutover.cli.group import OWN, cli
+from cutover.runbook.catalogue import load_clauses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +114,7 @@ def test_a_plan_as_json(runner: CliRunner) -> None:
     assert result.exit_code == 0, result.output
     document = json.loads(result.output)
     assert document["schema"] == "cutover/plan/v1"
-    assert len(document["clauses"]) == 67
+    assert [clause["id"] for clause in document["clauses"]] == [clause.id for clause in load_clauses()]
     first = document["clauses"][0]
     assert (first["id"], first["not_run"]) == ("P.1", None)
     assert first["scenarios"], "each performed clause names its scenarios"

@@ -24,11 +24,13 @@ DESIGN_IDS = (
     + [f"E.{n}" for n in range(1, 9)]
     + ["T.1", "T.2", "T.3", "T.4", "S.1", "S.2", "S.3"]
 )
-MUST_BE_BUILT = {id_ for id_ in DESIGN_IDS if id_[0] in "PE12345"} | {"R.1"}
+OWN_IDS = {"C.1", "R.3"}
+"""What the guide has no clause for, and a person may ask for all the same."""
+MUST_BE_BUILT = {id_ for id_ in DESIGN_IDS if id_[0] in "PE12345"} | {"R.1", "R.2a", "R.2b", "R.2c", "R.2e"}
 
 
 def test_the_catalogue_holds_every_clause_of_the_guide() -> None:
-    assert sorted(clause.id for clause in load_clauses()) == sorted(DESIGN_IDS)
+    assert sorted({clause.id for clause in load_clauses()} - OWN_IDS) == sorted(DESIGN_IDS)
     assert {clause.id for clause in load_clauses() if clause.built} >= MUST_BE_BUILT
 
 

@@ -189,6 +189,8 @@ def _read(entries: Sequence[Entry], blue: str, green: str) -> _Told:
                 told.blue, told.green = str(data["blue"]), str(data["green"])
             case "intent" | "done":
                 _act(told, entry, is_over=entry.event == "done")
+            case "observation" if data.get("what") == "already":
+                _act(told, entry, is_over=True)
             case "weight" if data.get("percent", 0) > 0:
                 _move(told, entry)
             case "rollback_finished" if data.get("serves") == told.blue:
