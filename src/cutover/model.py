@@ -137,6 +137,8 @@ class Clause:
     """How the change is taken back; empty when there is nothing to undo."""
     built: bool
     not_built_reason: str
+    drill: str = ""
+    """Which drill on a disposable site performs it, where no run does: its scenarios are not the runbook's."""
 
     @property
     def tag(self) -> str:

@@ -1,6 +1,7 @@
 """The catalogue of clauses: `contract/clauses.toml`, parsed once.
 
-Invariants: ids are unique; the file's order is the order of a run; a clause has scenarios, or a line saying why not.
+Invariants: ids are unique; the file's order is the order of a run; a clause has scenarios, is
+performed by a drill, or has a line saying why not.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ def load_clauses(path: Path = project.CLAUSES) -> Catalogue:
                 undo=item.get("undo", ""),
                 built="not_built" not in item,
                 not_built_reason=item.get("not_built", ""),
+                drill=item.get("drill", ""),
             )
             for item in content["clause"]
         )

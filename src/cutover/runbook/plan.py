@@ -39,8 +39,6 @@ _SHORT_DIGEST = len("sha256:") + 12
 _BESIDE = {
     "rollback": "performed only when traffic has to go back",
     "contract": "performed by ./cutover contract, once nothing needs the old schema any more",
-    "troubleshooting": "performed by a drill that breaks a site on purpose",
-    "support": "performed when something failed",
 }
 """Why the clauses of a phase that belongs to no run are not performed by one."""
 
@@ -218,7 +216,7 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, .
     """Return in what two outlines differ, a line each, the two values short enough to be compared by eye."""
     return tuple(
         f"{name}: was {_short(before.get(name))}, now {_short(after.get(name))}"
-        for name in dict.fromkeys([*before, *after])
+        for name in dict.fromkeys([*after, *before])
         if before.get(name) != after.get(name)
     )
 
@@ -282,8 +280,8 @@ def left_out(clause: Clause, *, policy: Policy, strategy: Strategy, scope: Scope
     """Return why a run with these settings does not perform a clause, or None when it does."""
     if not clause.built:
         return NotRun(kind=NotRunKind.NOT_BUILT, reason=clause.not_built_reason)
-    if clause.phase in _BESIDE:
-        return NotRun(kind=NotRunKind.NOT_NEEDED, reason=_BESIDE[clause.phase])
+    if clause.drill or clause.phase in _BESIDE:
+        return NotRun(kind=NotRunKind.NOT_NEEDED, reason=clause.drill or _BESIDE[clause.phase])
     if clause.stage not in scope.stages:
         return NotRun(kind=NotRunKind.SCOPE, reason=f"not in the scope of this run: {scope.text}")
     if strategy is Strategy.INSTANT and clause.id in GRADUAL_CLAUSES:
