@@ -8,7 +8,7 @@ import hashlib
 import stat
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import pyrage
 import pytest
@@ -203,3 +203,82 @@ def test_secrets_for_somebody_else_cannot_be_proven_here(upgrade: Upgrade, tmp_p
         backups.require_secrets_restore(cast("Site", None), upgrade, secrets)
     assert caught.value.code == "backup-not-readable"
     assert identity_file.exists()
+
+
+# -- attempts that were broken off (1.2a, 1.2b) ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("identity_file")
+def test_an_older_backup_stays_until_the_new_one_is_whole(
+    upgrade: Upgrade, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = backups.dump_database(site, upgrade)
+    sealed = first.path.read_bytes()
+
+    def encrypt(reader: IO[bytes], writer: IO[bytes], _: object) -> None:
+        writer.write(reader.read(1000))
+        raise pyrage.EncryptError("broken off")
+
+    monkeypatch.setattr(pyrage, "encrypt_io", encrypt)
+    with pytest.raises(pyrage.EncryptError):
+        backups.dump_database(site, upgrade)
+    assert first.path.read_bytes() == sealed
+    assert list(first.path.parent.iterdir()) == [first.path]
+
+
+@pytest.mark.usefixtures("identity_file")
+def test_an_archive_that_does_not_come_whole_is_no_backup(upgrade: Upgrade, site: Site, database: Database) -> None:
+    dumped = database.dump
+
+    def lost(operator: Operator, path: PurePosixPath, **options: object) -> CommandResult:
+        result = dumped(operator, path, **options)
+        operator.run(["rm", str(path)])
+        return result
+
+    database.dump = lost  # type: ignore[method-assign]
+    with pytest.raises(CouldNotMeasure) as caught:
+        backups.dump_database(site, upgrade)
+    assert caught.value.code == "fetch-failed"
+    assert not upgrade.knows("backup-database")
+    assert list((upgrade.folder / "artifacts" / "backups").iterdir()) == []
+
+
+def exporting(*names: str, fails: bool = False) -> Site:
+    """Return a platform that exports these bundles, or is killed after them."""
+
+    def call(*words: str) -> dict[str, object]:
+        folder = Path(words[-1])
+        assert not folder.exists(), "what an attempt left would count as exported"
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_text(name)
+        if fails:
+            raise CouldNotMeasure("it was killed", code="command-failed")
+        return {"items": len(names)}
+
+    return cast("Site", SimpleNamespace(stella=SimpleNamespace(call=call)))
+
+
+def test_an_export_that_was_broken_off_leaves_nothing_in_the_next_one(upgrade: Upgrade) -> None:
+    with pytest.raises(CouldNotMeasure):
+        backups.export_evidence(exporting("a", "half of b", fails=True), upgrade)
+    export = backups.export_evidence(exporting("a", "b"), upgrade)
+    assert sorted(path.name for path in export.folder.iterdir()) == ["a", "b"]
+    with pytest.raises(CouldNotMeasure):
+        backups.export_evidence(exporting("a", fails=True), upgrade)
+    assert sorted(path.name for path in export.folder.iterdir()) == ["a", "b"], "the older one is still whole"
+    assert backups.export_evidence(exporting("c"), upgrade).folder == export.folder
+    assert [path.name for path in export.folder.iterdir()] == ["c"]
+    assert [path.name for path in export.folder.parent.iterdir()] == ["evidence"]
+
+
+@pytest.mark.parametrize("at", ["between the renames", "before the old one is gone"])
+def test_an_export_killed_while_it_takes_its_name_is_made_again(upgrade: Upgrade, at: str) -> None:
+    folder = upgrade.path("artifacts", "backups", "evidence")
+    old, partial = folder.with_name("evidence.old"), folder.with_name("evidence.partial")
+    for path in (old, partial if at == "between the renames" else folder):
+        path.mkdir()
+        (path / "a").write_text("a")
+    assert backups.export_evidence(exporting("a", "b"), upgrade).reported == 2
+    assert [path.name for path in folder.parent.iterdir()] == ["evidence"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]

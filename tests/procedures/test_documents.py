@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -86,3 +87,85 @@ def test_an_archive_without_lock_is_said_to_have_none(upgrade: Upgrade) -> None:
     said = upgrade.journal.last("observation", what="archive lock")
     assert said is not None
     assert (said.data["locked"], said.data["detail"]) == (False, "no object lock")
+
+
+# -- attempts that were broken off (4.3a to 4.3c) ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def papers(upgrade: Upgrade, tmp_path: Path) -> tuple[Path, Path]:
+    """Return the changelog, with an older entry, and the document of the current version, which is not there yet."""
+    changelog, version = tmp_path / "CHANGELOG.md", tmp_path / "docs" / "CURRENT_VERSION.md"
+    changelog.write_text("# Changelog\n\n## 2027.Q1 - 2026-08-01\n\n- Before.\n", encoding="utf-8")
+    changelog.chmod(0o640)
+    papers = dataclasses.replace(upgrade.target.documents, changelog=changelog, current_version=version)
+    upgrade.target = dataclasses.replace(upgrade.target, documents=papers)
+    return changelog, version
+
+
+def test_an_upgrade_stands_in_each_document_once_however_often_it_is_written_down(
+    upgrade: Upgrade, papers: tuple[Path, Path]
+) -> None:
+    changelog, version = papers
+    first = (documents.add_to_changelog(upgrade), documents.update_current_version(upgrade))
+    written = [path.read_bytes() for path in papers]
+    differences = [change.difference.read_bytes() for change in first]
+    upgrade.clock.sleep(2 * 24 * 3600)  # the next attempt is days later
+    again = (documents.add_to_changelog(upgrade), documents.update_current_version(upgrade))
+    assert [path.read_bytes() for path in papers] == written
+    assert [change.difference.read_bytes() for change in again] == differences
+    assert again == first
+    for change in again:
+        steps.names_release(upgrade, change)
+    assert changelog.read_text("utf-8").count("## 2027.Q2") == 1
+    assert changelog.stat().st_mode & 0o777 == 0o640
+    already = [one for one in upgrade.journal.entries() if one.data.get("what") == "already"]
+    assert [one.data["document"] for one in already] == [changelog.name, version.name]
+
+
+@pytest.mark.parametrize("difference", ["written", "half written", "not written"])
+def test_an_attempt_killed_before_the_document_is_made_good(
+    upgrade: Upgrade, papers: tuple[Path, Path], difference: str
+) -> None:
+    changelog, _ = papers
+    before = changelog.read_text("utf-8")
+    if difference != "not written":
+        documents.add_to_changelog(upgrade)
+        changelog.write_text(before, "utf-8")  # the difference is written first
+    if difference == "half written":
+        place = upgrade.path("artifacts", "documents", f".{changelog.name}.diff.partial")
+        place.write_text("--- CHANGE", "utf-8")
+    change = documents.add_to_changelog(upgrade)
+    steps.names_release(upgrade, change)
+    assert change.text.count("## 2027.Q2") == 1
+    assert change.difference.with_name("CHANGELOG.md.before").read_text("utf-8") == before
+    assert not list(change.difference.parent.glob(".*"))
+
+
+@pytest.mark.parametrize("other", ["t-2", "t2", "a-t", "T"])
+def test_another_upgrades_entry_is_not_taken_for_this_ones(
+    upgrade: Upgrade, papers: tuple[Path, Path], other: str
+) -> None:
+    changelog, _ = papers
+    mine, upgrade.id = upgrade.id, other
+    documents.add_to_changelog(upgrade)
+    upgrade.id = mine
+    assert documents.add_to_changelog(upgrade).text.count("## 2027.Q2") == 2
+    assert changelog.read_text("utf-8").count(f"record {mine}.") == 1
+
+
+def test_what_an_earlier_attempt_archived_counts_from_when_it_began(upgrade: Upgrade) -> None:
+    begun = upgrade.clock.now()
+    upgrade.journal.write("intent", action="archive artifacts", files=2)
+    upgrade.clock.sleep(7200)
+    asked: list[datetime | None] = []
+
+    class Second(MemoryArchive):
+        def archive_all(self, *arguments: Any, already_until: datetime | None, **options: Any) -> Any:  # noqa: ANN401
+            asked.append(already_until)
+            return super().archive_all(*arguments, already_until=None, **options)
+
+    kept = archived(upgrade, Second(upgrade, locked=True))
+    retention = timedelta(days=upgrade.policy.limits.archive_retention_days)
+    assert asked == [kept.retain_until] == [begun + retention]
+    assert documents.not_retained(kept) == []

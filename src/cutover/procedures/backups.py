@@ -91,13 +91,14 @@ def dump_database(site: Site, upgrade: Upgrade, *, kind: str = "database") -> Da
         on_host = site.operator.temp / "stellaops.dump"
         result = site.database.dump(site.operator, on_host, snapshot=snapshot, timeout_s=DUMP_TIMEOUT_S)
 
-    def encrypt(archive: IO[bytes]) -> _Digest:
-        plain = _Digest(archive)
-        with written_whole(path, mode=_PRIVATE) as stream:
-            pyrage.encrypt_io(plain, stream, [recipient])
-        return plain
+    with written_whole(path, mode=_PRIVATE) as stream:
 
-    plain = site.operator.read_through(on_host, encrypt, timeout_s=DUMP_TIMEOUT_S)
+        def encrypt(archive: IO[bytes]) -> _Digest:
+            plain = _Digest(archive)
+            pyrage.encrypt_io(plain, stream, [recipient])
+            return plain
+
+        plain = site.operator.read_through(on_host, encrypt, timeout_s=DUMP_TIMEOUT_S)
     backup = DatabaseBackup(
         path=path,
         on_host=on_host,
