@@ -59,7 +59,19 @@ def test_help_takes_less_than_half_a_second_of_the_processor() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "resume", "observe", "decommission", "status", "plan", "gates", "lint-routing", "test", "completion"],
+    [
+        "run",
+        "resume",
+        "observe",
+        "decommission",
+        "status",
+        "plan",
+        "approve",
+        "gates",
+        "lint-routing",
+        "test",
+        "completion",
+    ],
 )
 def test_every_command_explains_itself_with_an_example(runner: CliRunner, command: str) -> None:
     result = runner.invoke(cli, [command, "--help"])

@@ -44,6 +44,7 @@ OWN: Mapping[str, Own] = {
     "status": Own(place="cutover.cli.status:status", help="Say where an upgrade stands and what comes next."),
     "journal": Own(place="cutover.cli.journal:journal", help="Verify a record's journal, or show it."),
     "plan": Own(place="cutover.cli.plan:plan", help="Show what a run would do, without touching the site."),
+    "approve": Own(place="cutover.cli.approve:approve", help="Sign a plan: who agrees, to what, in which words."),
     "gates": Own(place="cutover.cli.gates:gates", help="Try a policy's gates on a site, or judge a record again."),
     "evidence": Own(place="cutover.cli.evidence:evidence", help="Take, compare and verify snapshots of evidence."),
     "lint-routing": Own(
