@@ -142,7 +142,7 @@ class Journal:
             line["digest"] = _digest(line)
             if self._closed:
                 raise RuntimeError(f"the journal {self.path} is closed")
-            content = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            content = _written(line) + b"\n"
             with self.path.open("ab", buffering=0) as file:
                 file.write(content)
                 os.fsync(file.fileno())
@@ -319,16 +319,21 @@ def _hold(path: Path, flags: int) -> int:
     return descriptor
 
 
+def _written(line: Mapping[str, Any]) -> bytes:
+    """Return a line as it is written: a file that says the same in other bytes was changed too."""
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def _entry(line: Mapping[str, Any]) -> Entry:
     return Entry(**{**line, "time": parse_rfc3339(line["time"])})
 
 
 def _checked(content: bytes, name: str) -> Iterator[Entry]:
     previous = GENESIS
-    for number, raw in enumerate(content.split(b"\n")[:-1] if content.endswith(b"\n") else content.split(b"\n"), 1):
-        if not content:
-            return
+    *lines, rest = content.split(b"\n")
+    for number, raw in enumerate(lines, 1):
         line = _line(raw, name, number)
+        is_as_written = _written(line) == raw
         claimed = line.pop("digest", None)
         facts: dict[str, Any] = {"line": number}
         calculated = _digest(line)
@@ -342,8 +347,13 @@ def _checked(content: bytes, name: str) -> Iterator[Entry]:
                 seen=f"previous {line.get('previous')}, number {line.get('seq')} (expected {previous}, {number - 1})",
                 **facts,
             )
+        if not is_as_written:
+            raise JournalBroken(f"line {number} of {name} was changed", seen="it is written in another form", **facts)
         previous = str(claimed)
         yield _entry({**line, "digest": claimed})
+    if rest:
+        number = len(lines) + 1
+        raise JournalBroken(f"line {number} of {name} is not a whole line", seen="it has no end", line=number)
 
 
 def _line(raw: bytes, name: str, number: int) -> dict[str, Any]:
