@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ CHANGING = frozenset(
     {"install green", "run migrations", "shift", "promote", "update document", "decommission", "delete namespace"}
 )
 """Actions that change the site: each is done once, whatever happens."""
+SURVEY = "survey.json"
 _TORN = '{"seq":'
 _LOOK_S = 0.02
 _MARKS = ("percent", "document", "release", "category", "to", "namespace")
@@ -73,6 +75,8 @@ class Result:
     differences: tuple[str, ...]
     ended: str
     """When, in UTC."""
+    commit: str
+    """Of the checkout; empty when there is none."""
 
     def document(self) -> dict[str, Any]:
         """Return it in JSON's types."""
@@ -88,6 +92,7 @@ class Result:
 @click.option("--bound-s", type=float, help="Begin no further case after so many seconds.")
 @click.option("--results", type=click.Path(path_type=Path), help="Keep results and records here; go on with those.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Put the results into this document's table.")
+@click.option("--new-reference", is_flag=True, help="Perform the uninterrupted runs again.")
 @click.option("--dry-run", is_flag=True, help="Say when each run would be killed.")
 def main(
     *,
@@ -99,6 +104,7 @@ def main(
     bound_s: float | None,
     results: Path | None,
     markdown: Path | None,
+    new_reference: bool,
     dry_run: bool,
 ) -> None:
     """Kill runs of an upgrade, go on with each, and compare the end with that of an uninterrupted run."""
@@ -109,7 +115,7 @@ def main(
     lifecycle.remove_dead(PREFIX)
     sound = True
     for strategy in strategies or STRATEGIES:
-        entries = reference(folder, strategy)
+        entries = reference(folder, strategy, again=new_reference)
         every = cases(entries, strategy, seed=seed, kills=kills, kills_per_site=kills_per_site)
         for case in of_shard(every, int(number), int(of or 1)):
             if dry_run:
@@ -173,20 +179,24 @@ def rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 # -- performing --------------------------------------------------------------------------------------------------------
 
 
-def reference(folder: Path, strategy: str) -> list[dict[str, Any]]:
-    """Return the journal of an upgrade that nobody interrupts, with what its site was like kept beside; made once.
+def reference(folder: Path, strategy: str, *, again: bool = False) -> list[dict[str, Any]]:
+    """Return the journal that moments are chosen from: of an upgrade that nobody interrupted.
 
+    What its site was like is kept beside it; made once. again: the site is looked at anew, after the code has changed;
+    the moments stay, so that what was done is known again.
     Raises: LookupError when it does not pass.
     """
-    kept = folder / f"reference-{strategy}"
-    if not (kept / "survey.json").exists():
-        shutil.rmtree(kept, ignore_errors=True)
+    kept, chosen_from = folder / f"reference-{strategy}", folder / f"moments-{strategy}.jsonl"
+    if again or not (kept / SURVEY).exists():
+        (kept / SURVEY).unlink(missing_ok=True)
         result = perform(Case(strategy=strategy, kills=()), folder, kept=kept)
         if result.differences:
-            (kept / "survey.json").unlink(missing_ok=True)
+            (kept / SURVEY).unlink(missing_ok=True)
             raise LookupError(f"the uninterrupted {strategy} run is not sound: {'; '.join(result.differences)}")
         click.echo(f"✔ reference {strategy}, {result.attempts[0].duration_s:.0f} s")
-    return chained.entries(record_in(kept) / "journal.jsonl")
+    if not chosen_from.exists():
+        shutil.copy(record_in(kept) / "journal.jsonl", chosen_from)
+    return chained.entries(chosen_from)
 
 
 def perform(case: Case, folder: Path, *, kept: Path | None = None) -> Result:
@@ -202,7 +212,7 @@ def perform(case: Case, folder: Path, *, kept: Path | None = None) -> Result:
     try:
         came_up_s = assembly.up(place, lambda _: None, tied=True, history=sitedata.History(items=ITEMS), shape=shape)
         attempts, struck = _go_through(place, case, own)
-        expected = folder / f"reference-{case.strategy}" / "survey.json"
+        expected = folder / f"reference-{case.strategy}" / SURVEY
         differences = list(judge(place, own, attempts=attempts, killed=sum(struck), expected=expected))
     finally:
         lifecycle.down(place)
@@ -218,47 +228,48 @@ def perform(case: Case, folder: Path, *, kept: Path | None = None) -> Result:
         duration_s=round(time.monotonic() - began, 1),
         differences=tuple(differences),
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=_commit(),
     )
 
 
 def _go_through(place: layout.Place, case: Case, own: Path) -> tuple[list[Attempt], list[bool]]:
     """Start the upgrade and go on with it after each kill, until an attempt ends by itself."""
     attempts: list[Attempt] = []
-    struck: list[bool] = []
-    waiting: list[Kill | None] = [*case.kills, None]
-    while waiting:
-        kill = waiting.pop(0)
-        attempt = _attempt(place, own, len(attempts) + 1, case.strategy, kill)
-        attempts.append(attempt)
-        if kill is not None:
-            struck.append(attempt.exit_code == KILLED)
-        if attempt.exit_code != KILLED:
-            break
-        if kill is not None and kill.is_torn:
-            _tear(own)
-    return attempts, struck + [False] * (len(case.kills) - len(struck))
+    struck = [False] * len(case.kills)
+    told = own / "told"
+    while not attempts or attempts[-1].exit_code == KILLED:
+        left = [number for number, hit in enumerate(struck) if not hit]
+        told.unlink(missing_ok=True)
+        order = killing.Order(moments=tuple(case.kills[number].moment for number in left), told=str(told))
+        attempts.append(_attempt(place, own, len(attempts) + 1, case.strategy, order))
+        if attempts[-1].exit_code == KILLED and told.exists():
+            number = left[int(told.read_text(encoding="ascii"))]
+            struck[number] = True
+            if case.kills[number].is_torn:
+                _tear(own)
+    return attempts, struck
 
 
-def _attempt(place: layout.Place, own: Path, number: int, strategy: str, kill: Kill | None) -> Attempt:
-    """Run or go on, with a kill armed; a record that is not there yet is begun."""
+def _attempt(place: layout.Place, own: Path, number: int, strategy: str, order: killing.Order) -> Attempt:
+    """Run or go on, with kills armed; a record that has no line yet is no record, and one is begun."""
     record = record_in(own)
     command = [sys.executable, "-m", "cutover.cli"]
-    if not (record / "journal.jsonl").exists():
+    if not record.exists():
         command += ["run", "--target", str(place.target), "--record", str(own), "--strategy", strategy]
     else:
         command += ["resume", str(record), "--target", str(place.target)]
     output = own / f"output-{number}.txt"
     began = time.monotonic()
-    with _armed(kill):
+    with _armed(order):
         between, inner = sandbox.spawn(place, command, new_group=True, log=output)
     code = _wait(between, inner, began + LONGEST_ATTEMPT_S)
     return Attempt(exit_code=code, duration_s=round(time.monotonic() - began, 2), output=output.name)
 
 
 @contextlib.contextmanager
-def _armed(kill: Kill | None) -> Iterator[None]:
+def _armed(order: killing.Order) -> Iterator[None]:
     """Let processes that are started meanwhile load the plugin that kills."""
-    said = {} if kill is None else {killing.VARIABLE: kill.moment.write(), "PYTEST_ADDOPTS": f"-p {killing.PLUGIN}"}
+    said = {killing.VARIABLE: order.write(), "PYTEST_ADDOPTS": f"-p {killing.PLUGIN}"} if order.moments else {}
     before = {name: os.environ.get(name) for name in said}
     os.environ.update(said)
     try:
@@ -291,8 +302,15 @@ def _tear(own: Path) -> None:
 
 
 def record_in(own: Path) -> Path:
-    """Return the record in a case's folder; a path that does not exist when there is none yet."""
-    return next((path.parent for path in sorted(own.glob("*/journal.jsonl"))), own / "no-record")
+    """Return the record in a case's folder, one with a line; a path that does not exist when there is none yet."""
+    journals = [path for path in sorted(own.glob("*/journal.jsonl")) if b"\n" in path.read_bytes()]
+    return journals[-1].parent if journals else own / "no-record"
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(layout.PROJECT), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _keep_little(own: Path) -> None:
@@ -333,7 +351,7 @@ def judge(place: layout.Place, own: Path, *, attempts: Sequence[Attempt], killed
     if code != 0:
         yield "the site could not be looked at"
         return
-    (own / "survey.json").write_text(said, encoding="utf-8")
+    (own / SURVEY).write_text(said, encoding="utf-8")
     if expected.exists():
         yield from survey.differences(_document(expected), json.loads(said))
 

@@ -1,6 +1,6 @@
 """Kills the run that it is loaded into, as `kill -9` does, at a moment chosen before: a pytest plugin.
 
-`CUTOVER_KILL` holds a `Moment` as JSON, and `PYTEST_ADDOPTS='-p rehearsal.killing'` loads it. The run knows nothing of
+`CUTOVER_KILL` holds an `Order` as JSON, and `PYTEST_ADDOPTS='-p rehearsal.killing'` loads it. The run knows nothing of
 it. Invariants: the line that names the moment is on disk when the process dies, and nothing was done after it; nothing
 is caught, flushed or put in order; without the variable nothing happens.
 """
@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -44,15 +45,6 @@ class Moment:
     is_whole: bool = False
     """Its process group dies with it, as when a machine stops; else what it started ends or goes on by itself."""
 
-    @classmethod
-    def read(cls, text: str) -> Moment:
-        """Read it from JSON. Raises: ValueError, TypeError."""
-        return cls(**json.loads(text))
-
-    def write(self) -> str:
-        """Return it as JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
     def matches(self, *, event: str, clause: str | None, data: Mapping[str, Any]) -> bool:
         """Return whether a line is one of those that it counts."""
         named = not self.action or self.action == data.get("action")
@@ -65,6 +57,25 @@ class Moment:
         which = f" {self.nth}" if self.nth > 1 else ""
         where = f"{self.clause or 'the run'}: {self.event}{f' {self.action}' if self.action else ''}{which}"
         return f"{where} + {self.after_s:.2f} s" if self.after_s else where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The moments at which to kill: the first that comes counts."""
+
+    moments: tuple[Moment, ...]
+    told: str
+    """The file that gets the number of the moment, from 0, before the process dies."""
+
+    @classmethod
+    def read(cls, text: str) -> Order:
+        """Read it from JSON. Raises: ValueError, TypeError, KeyError."""
+        document = json.loads(text)
+        return cls(moments=tuple(Moment(**one) for one in document["moments"]), told=document["told"])
+
+    def write(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(dataclasses.asdict(self))
 
 
 class Killer:
@@ -106,21 +117,38 @@ def die(is_whole: bool) -> NoReturn:
     raise AssertionError("a process that was killed goes on")
 
 
-def _armed() -> Moment | None:
-    text = os.environ.get(VARIABLE, "")
-    return Moment.read(text) if text else None
+def killers(order: Order, die: Callable[[bool], None] = die) -> list[Killer]:
+    """Return one killer a moment, those of the start at work already: of these only one that comes first is meant."""
+    found = []
+    for number, moment in enumerate(order.moments):
+
+        def strike(is_whole: bool, number: int = number) -> None:
+            # Only one of them may tell: a second would come between this line and the end.
+            with _ONE, Path(order.told).open("w", encoding="ascii") as file:
+                file.write(str(number))
+                file.flush()
+                die(is_whole)
+
+        killer = Killer(moment, strike)
+        found.append(killer)
+        if moment.event == START and number == 0:
+            killer.strike()
+    return found
+
+
+_ARMED: list[Killer] = []
+_ONE = threading.Lock()
 
 
 def pytest_configure() -> None:
-    """Begin to count when the moment is one of the start."""
-    moment = _armed()
-    if moment is not None and moment.event == START:
-        Killer(moment, die).strike()
+    """Read the order, and begin to count when its first moment is one of the start."""
+    text = os.environ.get(VARIABLE, "")
+    if text:
+        _ARMED.extend(killers(Order.read(text)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_cutover_start(upgrade: Any) -> None:  # noqa: ANN401  # the engine's, which is not imported
     """Listen to the journal of the run."""
-    moment = _armed()
-    if moment is not None and moment.event != START:
-        upgrade.journal.listen(Killer(moment, die).on_entry)
+    for killer in _ARMED:
+        upgrade.journal.listen(killer.on_entry)

@@ -35,6 +35,8 @@ _GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
 _OF_KUBERNETES = ("default", "kube-")
 _WEIGHTS = "nginx.ingress.kubernetes.io/"
 _SCRATCH = "scratch/"
+_TRANSCRIPTS = "/artifacts/commands/"
+"""What each command said: a run that goes on says more of them."""
 _RECORD_ID = re.compile(r"\d{4}-\d{2}-\d{2}-\d{4}(-\d+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _COLUMNS = """
@@ -222,7 +224,8 @@ def _store(known: Secrets) -> Facts:
     for page in store.get_paginator("list_object_versions").paginate(Bucket=ARCHIVE_BUCKET):
         for version in page.get("Versions", []):
             name = _RECORD_ID.sub("RECORD", version["Key"])
-            archived[name] = archived.get(name, 0) + 1
+            if _TRANSCRIPTS not in name:
+                archived[name] = archived.get(name, 0) + 1
     left = store.list_objects_v2(Bucket=EVIDENCE_BUCKET, Prefix=_SCRATCH).get("Contents", [])
     return {"archive": archived, "left in evidence": sorted(item["Key"] for item in left)}
 

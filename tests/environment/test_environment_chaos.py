@@ -20,7 +20,7 @@ import rfc8785
 
 from rehearsal import chained, chaos, killing, moments, survey
 from rehearsal.environment import layout
-from rehearsal.killing import Moment
+from rehearsal.killing import Moment, Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,9 +85,33 @@ def test_a_moment_inside_of_an_action_is_later_than_its_line() -> None:
     assert time.monotonic() - began >= 0.05
 
 
-@pytest.mark.parametrize("moment", [INTENT, Moment(event="start", after_s=0.25), Moment(event="gate", is_whole=True)])
-def test_a_moment_is_read_as_it_was_written(moment: Moment) -> None:
-    assert Moment.read(moment.write()) == moment
+def test_an_order_is_read_as_it_was_written() -> None:
+    order = Order(moments=(INTENT, Moment(event="start", after_s=0.25), Moment(event="gate", is_whole=True)), told="x")
+    assert Order.read(order.write()) == order
+
+
+def test_of_several_moments_the_first_that_comes_strikes_and_says_which_it_was(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    struck: list[bool] = []
+    missed = Moment(event="gate", clause="3.1a", is_whole=True)
+    late_start = Moment(event="start", after_s=0.01, is_whole=True)
+    armed = killing.killers(Order(moments=(missed, late_start, INTENT), told=str(told)), struck.append)
+    for event in ("step", "intent"):
+        for killer in armed:
+            killer.on_entry(Entry(event=event, data={"action": "shift"}))
+    assert told.read_text() == "2"
+    assert struck == [False]
+
+
+def test_a_moment_of_the_start_is_at_work_when_it_is_the_next_one(tmp_path: Path) -> None:
+    struck: list[bool] = []
+    order = Order(moments=(Moment(event="start", after_s=0.01, is_whole=True), INTENT), told=str(tmp_path / "told"))
+    killing.killers(order, struck.append)
+    began = time.monotonic()
+    while not struck and time.monotonic() - began < 10:
+        time.sleep(0.005)
+    assert struck == [True]
+    assert (tmp_path / "told").read_text() == "0"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +168,8 @@ def _run(folder: Path, moment: Moment | None) -> int:
     (folder / "test_run.py").write_text(_TEST)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(layout.PROJECT), str(folder)])}
     if moment is not None:
-        environment |= {killing.VARIABLE: moment.write(), "PYTEST_ADDOPTS": f"-p {killing.PLUGIN}"}
+        order = Order(moments=(moment,), told=str(folder / "told"))
+        environment |= {killing.VARIABLE: order.write(), "PYTEST_ADDOPTS": f"-p {killing.PLUGIN}"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-c", "/dev/null"]
     with (folder / "output").open("wb") as output:
         return subprocess.run(
@@ -175,6 +200,7 @@ def test_a_run_dies_at_its_moment_and_nothing_is_done_after_it(tmp_path: Path, i
     assert code == -signal.SIGKILL
     assert (tmp_path / "journal").read_text().split() == ["intent", "done"]
     assert not (tmp_path / "finished").exists()
+    assert (tmp_path / "told").read_text() == "0"
     assert _is_alive(tmp_path) is not is_whole
 
 
@@ -241,7 +267,7 @@ def test_insides_lie_between_the_beginning_and_the_end_of_what_takes_time() -> N
 def test_every_moment_is_dealt_once_and_in_the_order_of_the_run(kills: int, a_site: int) -> None:
     every = moments.cases(_entries(), "gradual", seed=7, kills=kills, kills_per_site=a_site)
     dealt = [kill.moment for case in every for kill in case.kills]
-    assert len({moment.write() for moment in dealt}) == len(dealt)
+    assert len(set(dealt)) == len(dealt)
     assert len(dealt) <= (kills or len(dealt))
     assert all(len(case.kills) <= a_site for case in every)
     assert len({case.name for case in every}) == len(every)
@@ -388,6 +414,7 @@ def _result(tmp_path: Path, *, struck: tuple[bool, ...], differences: tuple[str,
         duration_s=60.0,
         differences=differences,
         ended="2026-11-23T10:00:00+00:00",
+        commit="abc",
     )
 
 
@@ -405,8 +432,11 @@ def test_the_table_counts_the_kills_that_struck_and_says_how_many_sites_ended_as
 def test_results_are_kept_and_half_a_line_ends_a_torn_journal(tmp_path: Path) -> None:
     assert chaos.results_in(tmp_path) == []
     assert not chaos.record_in(tmp_path).exists()
-    record = tmp_path / "2026-11-23-1000"
-    record.mkdir()
+    record, given_up = tmp_path / "2026-11-23-1000", tmp_path / "2026-11-23-1001"
+    for folder in (record, given_up):
+        folder.mkdir()
+    (given_up / "journal.jsonl").touch()
+    assert not chaos.record_in(tmp_path).exists()
     _journal(record, [_line("run_started")])
     assert chaos.record_in(tmp_path) == record
     chaos._tear(tmp_path)
@@ -415,10 +445,11 @@ def test_results_are_kept_and_half_a_line_ends_a_torn_journal(tmp_path: Path) ->
 
 def test_the_plugin_is_armed_for_the_processes_started_meanwhile_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-v")
-    with chaos._armed(moments.Kill(moment=INTENT)):
-        assert Moment.read(os.environ[killing.VARIABLE]) == INTENT
+    order = Order(moments=(INTENT,), told="told")
+    with chaos._armed(order):
+        assert Order.read(os.environ[killing.VARIABLE]) == order
         assert killing.PLUGIN in os.environ["PYTEST_ADDOPTS"]
     assert os.environ["PYTEST_ADDOPTS"] == "-v"
     assert killing.VARIABLE not in os.environ
-    with chaos._armed(None):
+    with chaos._armed(Order(moments=(), told="told")):
         assert killing.VARIABLE not in os.environ
