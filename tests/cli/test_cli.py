@@ -64,6 +64,7 @@ def test_help_takes_less_than_half_a_second_of_the_processor() -> None:
         "resume",
         "observe",
         "decommission",
+        "rollback",
         "status",
         "plan",
         "approve",
