@@ -62,7 +62,7 @@ def test_a_phase_runs_in_the_order_of_its_folder() -> None:
         folder = scenario.path.parent.name
         stages.setdefault(folder, set()).update(c.stage for c in inventory.clauses_of(scenario, catalogue))
     in_order = [stages[folder] for folder in sorted(stages)]
-    assert in_order == [{1}, {1}, {2}, {3}, {4}, {5}, {None}]
+    assert in_order == [{1}, {1}, {2}, {3}, {4}, {5}, {None}, {None}]
 
 
 def test_every_feature_names_its_clauses_and_how_it_is_undone() -> None:

@@ -223,4 +223,4 @@ def test_the_real_catalogue_names_the_targets_own_things(miniature: Miniature) -
     assert changes["2.1a"] == "release stellaops-green at 2027.Q2 in namespace stellaops-green"
     assert changes["3.1b"] == "canary stellaops-canary in stellaops-prod sends 25 % to green"
     assert [text for text in (*changes.values(), *(clause.undo for clause in made.clauses)) if "{" in text] == []
-    assert {clause.id for clause in made.clauses if clause.risk is Risk.IRREVERSIBLE} == {"5.2a", "5.2b", "R.2d"}
+    assert {clause.id for clause in made.clauses if clause.risk is Risk.IRREVERSIBLE} == {"5.2a", "5.2b", "C.1", "R.2d"}

@@ -30,6 +30,7 @@ MARKERS: Mapping[str, str] = MappingProxyType(
         "gradual": "part of a gradual cutover only",
         "instant": "part of an instant cutover only",
         "phase_0": "a prerequisite; performed with phase 1",
+        "phase_contract": "performed by no phase: only by ./cutover contract",
         "phase_rollback": "performed by no phase: only when traffic has to go back to blue",
         "evidence": "a guarantee on the evidence; performed with phase 4",
         "rollback": "takes traffic back to blue",

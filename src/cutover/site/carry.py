@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -107,9 +107,22 @@ class Carried:
 
 
 def digest_of(losses: Iterable[Loss]) -> str:
-    """Return one digest over a list of losses, whatever its order: what a person gives up is exactly this."""
-    lines = sorted(json.dumps(asdict(loss), sort_keys=True) for loss in losses)
-    return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    """Return one digest over what is lost and why, whatever its order: this is what a person gives up.
+
+    The numbers are left out: while the platform works they grow from one look to the next.
+    """
+    lines = {json.dumps([loss.table, loss.column, loss.why]) for loss in losses}
+    return "sha256:" + hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def together(*lists: Iterable[Loss]) -> tuple[Loss, ...]:
+    """Return the losses of several passes, each thing once, with its greatest number."""
+    found: dict[tuple[str, str, str], Loss] = {}
+    for loss in (loss for losses in lists for loss in losses):
+        known = found.get((loss.table, loss.column, loss.why))
+        if known is None or (known.rows or 0) <= (loss.rows or 0):
+            found[loss.table, loss.column, loss.why] = loss
+    return tuple(found.values())
 
 
 def tables(connection: Connection) -> dict[str, Table]:
@@ -161,12 +174,14 @@ def carry(source: Connection, destination: Connection, *, exact: bool = False, w
 def absent_keys(source: Connection, destination: Connection) -> Mapping[str, int]:
     """Return how many rows of `source` have no row of the same key in `destination`, by table that both have.
 
-    A table without a key is compared by whole rows. Tables without such a row are left out. Nothing of the source is
-    written, not even a temporary table.
+    A table without a key is compared by whole rows; one whose key is another is left out, as one without such a row.
+    Nothing of the source is written, not even a temporary table.
     """
     ours, theirs = tables(source), tables(destination)
     found = {}
     for title in sorted(ours.keys() & theirs.keys()):
+        if ours[title].key != theirs[title].key:
+            continue
         key = theirs[title].key or _compared(theirs[title], _common(ours[title], theirs[title]))
         with destination.transaction(force_rollback=True):
             _send_hashes(source, ours[title], destination, key)
