@@ -12,20 +12,24 @@ from steps import traffic as steps
 
 
 def check(
-    acknowledged: list[int], present: list[int], asked: list[str], written: list[dict[str, Any]] | None = None
+    acknowledged: list[int],
+    present: list[int],
+    asked: list[str],
+    written: list[dict[str, Any]] | None = None,
+    earlier: dict[str, list[int]] | None = None,
 ) -> None:
     written = [] if written is None else written
 
-    def markers() -> tuple[str, list[int]]:
+    def series() -> dict[str, list[int]]:
         asked.append("load")
-        return "run", acknowledged
+        return {**(earlier or {}), "run": acknowledged}
 
-    def rows(_run: str) -> list[int]:
+    def rows(run: str) -> list[int]:
         asked.append("database")
-        return present
+        return present if run == "run" else [1, 2]
 
     site: Any = SimpleNamespace(database=SimpleNamespace(markers=rows))
-    load: Any = SimpleNamespace(markers=markers)
+    load: Any = SimpleNamespace(markers=lambda: ("run", acknowledged), series=series)
     journal: Any = SimpleNamespace(write=lambda *_, **facts: written.append(facts))
     upgrade: Any = SimpleNamespace(journal=journal)
     steps.writes_there(site, upgrade, load)
@@ -44,3 +48,18 @@ def test_a_lost_or_doubled_write_or_none_at_all_is_refused(acknowledged: list[in
     with pytest.raises(ClauseFailed) as caught:
         check(acknowledged, present, [])
     assert caught.value.code == "writes-lost"
+
+
+def test_the_writes_of_an_earlier_attempt_are_looked_for_too() -> None:
+    written: list[dict[str, Any]] = []
+    check([1], [1], [], written, {"run-1": [1, 2]})
+    assert [(facts["run"], facts["acknowledged"]) for facts in written] == [("run-1", 2), ("run", 1)]
+    with pytest.raises(ClauseFailed) as caught:
+        check([1], [1], [], written, {"run-1": [1, 2, 3]})
+    assert caught.value.seen.startswith("run-1: 1 of 3 missing, first [3]")
+    assert (written[-2]["missing"], written[-1]["missing"]) == ((3,), ())
+
+
+def test_writes_of_earlier_attempts_do_not_stand_for_this_one() -> None:
+    with pytest.raises(ClauseFailed):
+        check([], [], [], None, {"run-1": [1, 2]})

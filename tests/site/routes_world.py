@@ -21,6 +21,7 @@ import pytest
 
 from cutover.errors import Refused
 from cutover.model import Environment, Roles
+from cutover.runbook.attempts import RESUMED
 from cutover.runbook.journal import Journal
 from cutover.site.cluster import Cluster
 from cutover.site.routing import routing_of
@@ -172,6 +173,19 @@ class World:
             journal=Journal(self.place.root / f"journal-{self._number}.jsonl"),
         )
 
+    @staticmethod
+    def process(routing: SiteRouting) -> SiteRouting:
+        """Return the same routes as another process of the same run has them."""
+        assert routing._journal is not None
+        routing._journal.write(RESUMED, procedure="resume")
+        return routing_of(
+            routing._settings,
+            cluster=routing._cluster,
+            public=routing._public,
+            roles=Roles(blue=BLUE, green=GREEN),
+            journal=routing._journal,
+        )
+
     def edit(self, kind: routes.Kind, *operations: dict[str, Any]) -> None:
         """Patch what holds the weights, as somebody else would."""
         path = f"{INSIDE}/httproutes/{routes.ROUTE}" if kind == "gateway" else f"{INGRESSES}/stellaops-canary"
@@ -287,6 +301,30 @@ def recreated(world: World, kind: routes.Kind) -> None:
     assert [finding.code for finding in routing.drift()] == ["route-recreated"]
 
 
+def gone_on_with(world: World, kind: routes.Kind) -> None:
+    """Do again what a process before did: the API server keeps the very objects that it had."""
+    routing = world.routing(kind)
+    path = f"{INSIDE}/httproutes/{routes.ROUTE}" if kind == "gateway" else f"{INGRESSES}/stellaops-canary"
+    assert not routing.stands_at(10)
+    routing.shift(10)
+    with ApiClient(world.place) as api:
+        before = api.get(path)["metadata"]["generation"]
+        again = world.process(routing)
+        assert again.stands_at(10)
+        assert not again.stands_at(25)
+        again.shift(10)
+        assert api.get(path)["metadata"]["generation"] == before
+    assert (again.weight(), again.drift()) == (10, ())
+    assert not again.is_promoted()
+    again.promote()
+    last = world.process(again)
+    assert last.is_promoted()
+    last.promote()
+    assert last.drift() == ()
+    last.restore()
+    assert not last.is_promoted()
+
+
 def undefined(world: World, _kind: routes.Kind) -> None:
     """Look for routes where the Gateway API is unknown: they are said to be absent, it is not stumbled over."""
     table = {"gateway_namespace": layout.BLUE_NAMESPACE, **routes.target_table("gateway")}
@@ -309,7 +347,7 @@ def define(world: World, _kind: routes.Kind) -> None:
 
 SCENARIOS = {
     each.__name__: each
-    for each in (all_the_way, at_once, somebody_else, a_label_in_between, recreated, undefined, define)
+    for each in (all_the_way, at_once, somebody_else, a_label_in_between, recreated, gone_on_with, undefined, define)
 }
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real_programs
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "gateway-api-crds")
-SCENARIOS = ("all_the_way", "at_once", "somebody_else", "a_label_in_between", "recreated")
+SCENARIOS = ("all_the_way", "at_once", "somebody_else", "a_label_in_between", "recreated", "gone_on_with")
 
 
 @pytest.fixture(scope="module")

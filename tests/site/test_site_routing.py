@@ -264,12 +264,28 @@ def test_the_next_process_sees_what_was_changed_before_it_began(
     routing.shift(10)
     cluster.put(ingress(annotations={"nginx.ingress.kubernetes.io/affinity": "cookie"}))
     stand_in: Any = cluster
-    for _ in range(2):
-        routing = NginxRouting(
-            NGINX, cluster=stand_in, public=stand_in, roles=Roles(blue=BLUE, green=GREEN), journal=journal
-        )
+    routing = NginxRouting(
+        NGINX, cluster=stand_in, public=stand_in, roles=Roles(blue=BLUE, green=GREEN), journal=journal
+    )
+    assert [finding.code for finding in routing.drift()] == ["route-changed"]
+    with pytest.raises(Refused) as caught:
         routing.shift(25)
-        assert [finding.code for finding in routing.drift()] == ["route-changed"]
+    assert (caught.value.code, routing.weight()) == ("changed-by-someone-else", 10)
+    routing.restore()
+    assert routing.drift() == ()
+
+
+def test_what_is_changed_while_blue_has_everything_again_is_nobodys_drift(
+    routing: NginxRouting, cluster: MemoryCluster, journal: Journal
+) -> None:
+    perform(routing, "10 restore")
+    cluster.put(ingress(annotations={"nginx.ingress.kubernetes.io/affinity": "cookie"}))
+    stand_in: Any = cluster
+    routing = NginxRouting(
+        NGINX, cluster=stand_in, public=stand_in, roles=Roles(blue=BLUE, green=GREEN), journal=journal
+    )
+    routing.shift(10)
+    assert routing.drift() == ()
 
 
 def test_what_no_controller_reads_is_no_drift(routing: NginxRouting, cluster: MemoryCluster) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cutover.errors import CutoverError
 from cutover.model import Result
 from cutover.procedures import health
 from cutover.procedures.diagnosed import diagnosed
@@ -16,6 +17,8 @@ from cutover.runbook.checks import expect
 from cutover.site.database import compare_markers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cutover.model import Environment
     from cutover.runbook.gates import Bake
     from cutover.runbook.upgrade import Upgrade
@@ -93,23 +96,35 @@ def require_sound_route(site: Site, upgrade: Upgrade) -> None:
 
 
 def shift_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner, percent: int) -> Bake:
-    """Set a weight and watch the gates for the policy's bake time (3.1). Raises: as `gates.bake`."""
+    """Set a weight and watch the gates for the policy's bake time (3.1).
+
+    A weight that an attempt before this one had set is not set again, and watched for the whole time all the same.
+    Raises: as `gates.bake`.
+    """
     load.enter(f"weight-{percent}")
-    with upgrade.shield(), upgrade.journal.action("shift", percent=percent) as done:
-        site.routing.shift(percent)
-        done(percent=percent)
+    set_weight(site, upgrade, percent)
     return gates.bake(upgrade, site, load, percent=percent)
 
 
+def set_weight(site: Site, upgrade: Upgrade, percent: int) -> None:
+    """Set a weight, unless it is set already. Raises: as the routes' `shift`."""
+    with upgrade.shield():
+        if _is_already(lambda: site.routing.stands_at(percent)):
+            upgrade.journal.write("observation", what="already", action="shift", percent=percent)
+            site.routing.shift(percent)  # patches nothing: it reads back and writes down
+            return
+        with upgrade.journal.action("shift", percent=percent) as done:
+            site.routing.shift(percent)
+            done(percent=percent)
+
+
 def promote_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner) -> Bake:
-    """Let the public route name green alone, and watch the gates for the bake time (3.2, F.7).
+    """Let the public route name green alone, and watch the gates for the bake time (3.2, F.7); as `shift_and_bake`.
 
     Raises: as `gates.bake`.
     """
     load.enter("promoted")
-    with upgrade.shield(), upgrade.journal.action("promote", to=upgrade.roles.green.name) as done:
-        site.routing.promote()
-        done(primary=site.routing.primary_backend())
+    promote(site, upgrade)
     upgrade.deviation(
         "F.7",
         did="let the public route name green, and nothing beside it lead to blue, all under load",
@@ -117,6 +132,27 @@ def promote_and_bake(site: Site, upgrade: Upgrade, load: LoadRunner) -> Bake:
         why="sticky sessions and header rules may still reach blue, and the public route would still name it",
     )
     return gates.bake(upgrade, site, load, percent=100)
+
+
+def promote(site: Site, upgrade: Upgrade) -> None:
+    """Let the public route name green alone, unless it does already. Raises: as the routes' `promote`."""
+    green = upgrade.roles.green.name
+    with upgrade.shield():
+        if _is_already(site.routing.is_promoted):
+            upgrade.journal.write("observation", what="already", action="promote", to=green)
+            site.routing.promote()  # patches nothing: it reads back and writes down
+            return
+        with upgrade.journal.action("promote", to=green) as done:
+            site.routing.promote()
+            done(primary=site.routing.primary_backend())
+
+
+def _is_already(look: Callable[[], bool]) -> bool:
+    """Whether the routes are already as an action would leave them; where nobody can tell, the action tells why."""
+    try:
+        return look()
+    except CutoverError:
+        return False
 
 
 def require_share(upgrade: Upgrade, bake: Bake) -> None:
@@ -155,18 +191,26 @@ def require_gates(bake: Bake) -> None:
 
 
 def require_markers(site: Site, upgrade: Upgrade, load: LoadRunner) -> None:
-    """Demand that every write that the public host acknowledged is in the database exactly once (F.8)."""
-    run, acknowledged = load.markers()
-    check = compare_markers(acknowledged, site.database.markers(run))
-    upgrade.journal.write(
-        "markers", run=run, acknowledged=check.acknowledged, missing=check.missing, repeated=check.repeated
-    )
+    """Demand that every write that the public host acknowledged is in the database exactly once (F.8).
+
+    Of every attempt: what a killed one had written down as acknowledged was promised as well.
+    """
+    own, _ = load.markers()
+    checks = {run: compare_markers(numbers, site.database.markers(run)) for run, numbers in load.series().items()}
+    for run, check in checks.items():
+        upgrade.journal.write(
+            "markers", run=run, acknowledged=check.acknowledged, missing=check.missing, repeated=check.repeated
+        )
+    bad = {run: check for run, check in checks.items() if not check.is_exact}
     expect(
-        check.acknowledged > 0 and check.is_exact,
+        checks[own].acknowledged > 0 and not bad,
         "acknowledged writes were lost or doubled",
-        seen=f"{len(check.missing)} of {check.acknowledged} missing, first {list(check.missing[:5])}; "
-        f"{len(check.repeated)} doubled",
-        do="find them in the record's load/markers.jsonl, and in the log of the colour that acknowledged them",
+        seen="; ".join(
+            f"{run}: {len(check.missing)} of {check.acknowledged} missing, first {list(check.missing[:5])}, "
+            f"{len(check.repeated)} doubled"
+            for run, check in (bad or {own: checks[own]}).items()
+        ),
+        do="find them in the markers.jsonl of the record's load, and in the log of the colour that acknowledged them",
         code="writes-lost",
     )
 

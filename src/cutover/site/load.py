@@ -316,7 +316,7 @@ class LoadRunner:
         """Return the acknowledged numbers of every attempt's series by its name, oldest first."""
         earlier = {load.run: load.measured.acknowledged for load in self._know_earlier()}
         run, numbers = self.markers()
-        return {**earlier, **({run: numbers} if numbers or not earlier else {})}
+        return {**earlier, run: numbers}
 
     def _follow(self) -> None:
         """Read the files as they grow; from when they cannot be read, nothing is measured."""

@@ -3,19 +3,21 @@
 Only what decides where requests go is compared: an object's identity, its spec, and the annotations that Ingress
 controllers read. Status, labels and other annotations may change at any time.
 Invariants: what was set is what the API server answered to our own write, or, of objects that we only use, what was
-read before the first weight; it is in the journal too, so that another process compares with the same.
+read before the first weight; it is in the journal too, so that another process compares with the same. Of a process
+that was killed inside a change nothing is taken over: how much of it was made nobody wrote down.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cutover.runbook import attempts
 from cutover.runbook.ports import RouteFinding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from cutover.runbook.journal import Journal
+    from cutover.runbook.journal import Entry, Journal
 
 Facts: TypeAlias = "dict[str, Any]"
 """What is compared of one object: `uid`, `annotations`, `spec`."""
@@ -26,6 +28,7 @@ Place: TypeAlias = "tuple[str, str, str]"
 EVENT = "routes"
 _READ_BY_CONTROLLERS = "ingress.kubernetes.io"
 _CLASS = "kubernetes.io/ingress.class"
+_MOVES = frozenset({"shift", "promote", "restore"})
 _MOST_SHOWN = 3
 
 
@@ -49,11 +52,13 @@ class LastSet:
         """journal: where it is kept, and found by the next process of the same run."""
         self._journal = journal
         self._facts: dict[Place, Facts | None] = {}
+        self._earlier: dict[Place, Facts | None] | None = None
+        """What an earlier process set; None until it was looked for."""
 
     @property
     def is_known(self) -> bool:
-        """Whether this very process has set anything."""
-        return bool(self._facts)
+        """Whether anything is known to be set."""
+        return bool(self._known())
 
     def adopt(self, place: Place, manifest: Mapping[str, Any] | None) -> None:
         """Take an object that the run only uses as it is found at first; later readings change nothing."""
@@ -71,14 +76,9 @@ class LastSet:
 
     def _known(self) -> Mapping[Place, Facts | None]:
         """Return what this process set or found, over what one before it had kept."""
-        if self._journal is None:
-            return self._facts
-        entry = self._journal.last(EVENT)
-        found: dict[Place, Facts | None] = {}
-        for key, facts in (entry.data["objects"] if entry is not None else {}).items():
-            kind, namespace, name = key.split("/")
-            found[kind, namespace, name] = facts
-        return found | self._facts
+        if self._earlier is None:
+            self._earlier = _kept(self._journal.entries()) if self._journal is not None else {}
+        return self._earlier | self._facts
 
     def drift(self, read: Callable[[str, str, str], Mapping[str, Any] | None]) -> tuple[RouteFinding, ...]:
         """Compare every object with what was set; empty also when this run has set nothing yet.
@@ -90,6 +90,27 @@ class LastSet:
             for place, wanted in self._known().items()
             for finding in _compared(place, wanted, facts_of(read(*place)))
         )
+
+
+def _kept(entries: Sequence[Entry]) -> dict[Place, Facts | None]:
+    """Return what earlier processes left set; nothing where blue had everything again, or one was killed moving it."""
+    is_earlier = False
+    for entry in reversed(entries):
+        match entry.event:
+            case attempts.RESUMED:
+                is_earlier = True
+            case "weight" if entry.data["percent"] == 0:
+                return {}
+            case "intent" if is_earlier and entry.data.get("action") in _MOVES:
+                return {}
+            case "routes":
+                return {_place(key): facts for key, facts in entry.data["objects"].items()}
+    return {}
+
+
+def _place(key: str) -> Place:
+    kind, namespace, name = key.split("/")
+    return kind, namespace, name
 
 
 def _compared(place: Place, wanted: Facts | None, found: Facts | None) -> Iterator[RouteFinding]:

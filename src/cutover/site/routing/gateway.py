@@ -134,6 +134,14 @@ class GatewayRouting(SiteRouting):
     def _is(self, backend: dict[str, Any], environment: Environment) -> bool:
         return leads_to(backend, environment, self._settings.namespace)
 
+    def stands_at(self, percent: int) -> bool:
+        """Whether the route names both colours with these weights, and the controller routes by them."""
+        blue, green = self._roles.blue, self._roles.green
+        route = self._route()
+        wanted = [(blue, 100 - percent), (green, percent)] if percent else [(blue, 100)]
+        named = [self._backend(route.backends, colour, weight) for colour, weight in wanted]
+        return [*route.backends] == named and not taken_problem(route.manifest, self._settings)
+
     def lint(self) -> tuple[RouteFinding, ...]:
         """Return every reason why moving traffic to green cannot work; empty when the topology is sound."""
         settings, green = self._settings, self._roles.green

@@ -87,6 +87,15 @@ class SiteRouting(ABC):
         return bool(self.split_by())
 
     @abstractmethod
+    def stands_at(self, percent: int) -> bool:
+        """Whether the routes are already as `shift` leaves them: what an attempt before this one had done."""
+
+    def is_promoted(self) -> bool:
+        """Whether the routes are already as `promote` leaves them."""
+        green = self.service_beside_route(self._roles.green)
+        return not self.is_split() and self.primary_backend() == green
+
+    @abstractmethod
     def lint(self) -> tuple[RouteFinding, ...]:
         """Return every reason why moving traffic to green cannot work; empty when the topology is sound."""
 
@@ -109,7 +118,7 @@ class SiteRouting(ABC):
 
     @abstractmethod
     def shift(self, percent: int) -> None:
-        """Send this share of the requests to green, and read it back (3.1)."""
+        """Send this share of the requests to green, and read it back (3.1); what is so already is not patched again."""
 
     @abstractmethod
     def promote(self) -> None:
@@ -144,7 +153,7 @@ class SiteRouting(ABC):
         )
 
     def _require_unchanged(self) -> None:
-        """Refuse to move on where somebody else changed the routes since this process set them."""
+        """Refuse to move on where somebody else changed the routes since this run set them."""
         findings = self.drift() if self._last_set.is_known else ()
         if findings:
             raise Refused(

@@ -66,6 +66,16 @@ class NginxRouting(SiteRouting):
         canary = self._canary()
         return 0 if canary is None else _weight_of(canary)
 
+    def stands_at(self, percent: int) -> bool:
+        """Whether the canary has this weight and leads to green, and the public route names blue."""
+        canary, green = self._canary(), self.service_beside_route(self._roles.green)
+        if self.primary_backend() != self.service_beside_route(self._roles.blue):
+            return False
+        if canary is None:
+            return percent == 0
+        named = {service for _, _, service in backends_of(canary, self._settings.host)}
+        return _has_weight(canary, percent) and named == {green}
+
     def _canary(self) -> Manifest | None:
         return self._cluster.get(*self._canary_place)
 
@@ -181,6 +191,8 @@ class NginxRouting(SiteRouting):
             service = self.service_beside_route(self._roles.green)
             manifest = canary_manifest(self._settings.canary, route.manifest, self._settings.host, service, percent)
             written = self._cluster.create(self._settings.namespace, manifest)
+        elif _has_weight(canary, percent):
+            written = canary
         else:
             written = self._write(_INGRESS, canary, lambda read: weight_patch(read, percent))
         found = self.weight()
@@ -329,6 +341,11 @@ def weight_patch(canary: Mapping[str, Any], percent: int) -> list[dict[str, Any]
         operations.append({"op": "add", "path": pointer("metadata", "annotations", CANARY), "value": "true"})
     operations.append({"op": "add", "path": pointer("metadata", "annotations", WEIGHT), "value": str(percent)})
     return guarded(canary, *operations)
+
+
+def _has_weight(canary: Mapping[str, Any], percent: int) -> bool:
+    annotations = canary["metadata"].get("annotations") or {}
+    return annotations.get(CANARY) == "true" and annotations.get(WEIGHT) == str(percent)
 
 
 def _weight_of(canary: Mapping[str, Any]) -> int:
