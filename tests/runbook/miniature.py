@@ -60,6 +60,30 @@ import cutover.runbook
 
 cutover.runbook.rollback = rollback
 cutover.runbook.diagnosis = diagnosis
+
+from cutover.runbook.ports import Served
+from fixtures.session import Run
+
+
+def who_serves(requests):
+    serving = json.loads(os.environ["MINIATURE"]).get("serves", "blue")
+    return Served(total=requests, by_colour={serving: requests}, failed=0, pods={}, problems=())
+
+
+def connect(run):
+    if run.site is None:
+        restored = run.upgrade.folder / "restored"
+        public = types.SimpleNamespace(who_serves=who_serves)
+        run.site = types.SimpleNamespace(public=public, routing=types.SimpleNamespace(restore=restored.touch))
+    return run.site
+
+
+def take_lock(run, *, going_on=False):
+    return None
+
+
+Run.connect = connect
+Run.take_lock = take_lock
 """
 
 STEPS = """
@@ -81,8 +105,7 @@ DO = json.loads(os.environ["MINIATURE"])
 @pytest.fixture(scope="session")
 def upgrade(request):
     run = run_of(request.config)
-    restored = run.upgrade.folder / "restored"
-    run.site = types.SimpleNamespace(routing=types.SimpleNamespace(restore=restored.touch))
+    run.connect()
     return run.upgrade
 
 
@@ -151,6 +174,15 @@ def performed(upgrade, clause):
             type(journal).write = refuse
             upgrade.path = refuse
             raise OSError(28, "No space left on device")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "kill-after-bad-gate":
+            journal.write("gate", name="error_ratio", source="prometheus", result="FAIL", percent=10, reason="too many")
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "kill-half-way":
+            with journal.path.open("ab") as file:
+                file.write(b'{"seq":99,"time":')
+            os.kill(os.getpid(), signal.SIGKILL)
         case "SIGINT" | "SIGTERM" | "SIGHUP" as name:
             interrupt(name)
         case "twice":
@@ -303,7 +335,8 @@ class Miniature:
         folders = sorted((self.root / "records").glob("*")) if (self.root / "records").is_dir() else []
         folder = folders[-1] if folders else None
         written = folder / "verdict.json" if folder else None
-        lines = (folder / "journal.jsonl").read_text("utf-8").splitlines() if folder else []
+        # A last line that was left half written is none.
+        lines = (folder / "journal.jsonl").read_text("utf-8").split("\n")[:-1] if folder else []
         return Ran(
             code=done.returncode,
             out=done.stdout,

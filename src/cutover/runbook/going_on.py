@@ -15,6 +15,7 @@ from cutover.errors import Refused
 from cutover.model import Outcome, Result
 from cutover.runbook import attempts as attempted
 from cutover.runbook.attempts import Procedure
+from cutover.runbook.plan import ROLLBACK_CLAUSE
 from cutover.runbook.upgrade import MOVING_ACTIONS
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ class GoingOn:
     """Of those, the ones to perform again, with the reason."""
     halted: str
     """Why nothing but the way back to blue is performed; empty when the attempt goes forwards."""
+
+    @property
+    def left_rollback_open(self) -> bool:
+        """Whether the way back was begun as a clause and has no result: it is proven again, whoever serves by now."""
+        began = attempted.decisive(self.attempts, ROLLBACK_CLAUSE)
+        return bool(began) and attempted.result_of(self.attempts, ROLLBACK_CLAUSE) is None
 
     def keeps(self, clauses: Iterable[Clause]) -> bool:
         """Whether the earlier result of every one of these clauses stands."""

@@ -36,6 +36,7 @@ class Interrupts:
         self._last_words = last_words
         self._shields = 0
         self._pending = False
+        self._demanded = ""
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
@@ -71,8 +72,13 @@ class Interrupts:
         """From now on a first request changes nothing any more: the run is over and is being written down."""
         self._shields += 1
 
+    def demand(self, word: str) -> None:
+        """Stop the run from any thread, as a first request would; `word` stands where a signal's name would."""
+        self._demanded = word
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
+        name = self._demanded or signal.Signals(number).name
         if self.requested is not None:
             if self._last_words is not None:
                 with contextlib.suppress(Exception):

@@ -64,6 +64,8 @@ class Verdict:
     finished: datetime
     head: Mapping[str, Any] = field(default_factory=dict)
     """The data of `run_started`."""
+    scope: str = ""
+    """What all attempts together performed."""
     plan_digest: str = ""
     observation_state: str = "none"
     observation_until: str | None = None
@@ -105,7 +107,7 @@ class Verdict:
             "policy": {"sha256": head["policy_sha256"]},
             "notice": head["target"]["notice"],
             "strategy": head["strategy"],
-            "scope": head["scope"],
+            "scope": self.scope or head["scope"],
             "observation": {
                 "state": self.observation_state,
                 "until": self.observation_until,
@@ -184,6 +186,7 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
     since = _last_beginning(known)
     rollback = _rollback(since)
     interrupted = newest.stopped_by
+    scope = _scope(known, judged)
     outcome, exit_code, reasons = _decide(
         judged,
         load=load,
@@ -191,12 +194,13 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         rollback=rollback,
         gates=proof.bad_gates(_judged_gates(known)),
         against=proof.contradictions(since, rolled_back=rollback["performed"] or bool(interrupted)),
-        scope=_scope(known, judged),
+        scope=scope,
         max_failed=int(head.data.get("max_failed", 0)),
         interrupted=interrupted,
         fault=str(_last(newest.entries, "fault").get("message", "")),
         acted=any(entry.event == "intent" for entry in entries),
         by_request=newest.procedure is Procedure.ROLLBACK,
+        is_drill=bool(head.data.get("drill")),
     )
     reasons = (*reasons, *_broken_off(known))
     plan = next((entry for entry in entries if entry.event == "plan"), None)
@@ -211,6 +215,7 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         started=head.time,
         finished=entries[-1].time,
         head=head.data,
+        scope=scope,
         plan_digest=str(plan.data.get("digest", "")) if plan else "",
         observation_state=str(facts.get("state", "none")),
         observation_until=facts.get("until"),
@@ -375,12 +380,13 @@ def _decide(
     fault: str,
     acted: bool,
     by_request: bool,
+    is_drill: bool,
 ) -> tuple[Outcome, ExitCode, tuple[str, ...]]:
     """Return outcome, exit code and reasons, the decisive reason first.
 
     gates: each gate's worst verdict that is no PASS; against: what else in the journal forbids passing.
     acted: whether an action was begun; wrong input is then no longer "nothing was done". by_request: a person asked for
-    the way back.
+    the way back. is_drill: going back is what a drill is for.
     """
     reasons = [f"{j.record.id} {j.record.result}: {j.record.reason}" for j in judged if j.record.result in _OUTCOME_OF]
     measured, unsaid = _measured(judged, gates)
@@ -392,7 +398,7 @@ def _decide(
     if scope != "all":
         reasons.append(f"scope: {scope}")
     contradictions = [*_contradictions(load=load, evidence=evidence, max_failed=max_failed), *against]
-    if rollback["performed"] and measured is Result.PASS and not (interrupted or fault or by_request):
+    if rollback["performed"] and measured is Result.PASS and not (interrupted or fault or by_request or is_drill):
         contradictions.append("the run went back to blue though no clause failed")
     if measured is Result.FAIL or contradictions:
         codes = {j.exit_code for j in judged if j.record.result is Result.FAIL}
