@@ -3,7 +3,8 @@
 `python -m rehearsal.chaos`: each case is a site of its own, from nothing, in the fast profile. Its run is killed with
 SIGKILL at chosen moments, each time gone on with by `./cutover resume`, and in the end compared with a run that was
 never killed. Invariants: who judges asks the site and the record's files, never the code of the run; what was done is
-in `results.jsonl`, one line a case, and not done again; the process exits 0 only when every case is as it should be.
+in `results.jsonl`, a line each time, and what was as it should be is not done again; the process exits 0 only when
+every case is as it should be.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def main(
             if dry_run:
                 click.echo(f"{case.name}: {'; '.join(str(kill.moment) for kill in case.kills)}")
                 continue
-            if case.name in {done["case"] for done in results_in(folder)}:
+            if case.name in {done["case"] for done in results_in(folder) if not done["differences"]}:
                 continue
             if bound_s is not None and time.monotonic() - began > bound_s:
                 click.echo(f"{case.name} and what follows: not begun, {bound_s:g} s are over")
@@ -140,10 +141,10 @@ def main(
 
 
 def results_in(folder: Path) -> list[dict[str, Any]]:
-    """Return every result so far, oldest first."""
+    """Return the newest result of every case so far."""
     path = folder / "results.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    return list({one["case"]: one for one in map(json.loads, lines)}.values())
 
 
 def line(result: Result) -> str:

@@ -362,6 +362,11 @@ def node_agent(scene: Scene) -> Part:
     )
 
 
+def visitors() -> Part:
+    """Return the users that the site has of its own."""
+    return Part(name="visitors", after=("serving",), argv=(sys.executable, "-m", "rehearsal.environment.visitors"))
+
+
 def path_variable(place: layout.Place) -> str:
     """`PATH` inside the environment: its own commands first."""
     return os.pathsep.join([str(place.bin), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

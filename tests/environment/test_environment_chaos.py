@@ -429,6 +429,13 @@ def test_the_table_counts_the_kills_that_struck_and_says_how_many_sites_ended_as
     assert "served by nobody" in chaos.line(results[1])
 
 
+def test_of_a_case_that_was_done_again_the_newest_result_counts(tmp_path: Path) -> None:
+    bad, good = _result(tmp_path, struck=(True,), differences=("served by nobody",)), _result(tmp_path, struck=(True,))
+    with (tmp_path / "results.jsonl").open("w") as file:
+        file.writelines(json.dumps(result.document()) + "\n" for result in (bad, good))
+    assert [one["differences"] for one in chaos.results_in(tmp_path)] == [[]]
+
+
 def test_results_are_kept_and_half_a_line_ends_a_torn_journal(tmp_path: Path) -> None:
     assert chaos.results_in(tmp_path) == []
     assert not chaos.record_in(tmp_path).exists()
