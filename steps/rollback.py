@@ -80,8 +80,8 @@ def baseline_whole(green_era: GreenEra) -> None:
 
 
 @then("the evidence made while green could serve is all there and valid")
-def green_era_valid(green_era: GreenEra) -> None:
-    rollback.require_green_era_valid(green_era)
+def green_era_valid(upgrade: Upgrade, green_era: GreenEra) -> None:
+    rollback.require_green_era_valid(upgrade, green_era)
 
 
 @then("nothing beside the evidence differs from before green came but what a rollback leaves")

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 REPORT = "artifacts/platform/rollback-report.html"
 ASSESSED, AFTERWARDS = "assessed", "afterwards"
 IMPACT, GREEN_ERA = "impact", "green-era"
+_CARRIED, _EVIDENCE_TABLE = "restore-carried", "evidence"
+"""What a restore keeps of what it could not carry over (R.2d), and the table that counts here."""
 _LOOK = 20
 _SHOWN = 5
 
@@ -536,16 +538,28 @@ def require_baseline_whole(found: GreenEra) -> None:
     )
 
 
-def require_green_era_valid(found: GreenEra) -> None:
-    """Demand that every item made since green could serve verifies, and that none was lost on the way back (R.2c)."""
+def require_green_era_valid(upgrade: Upgrade, found: GreenEra) -> None:
+    """Demand that every item made since green could serve verifies, and that none was lost on the way back (R.2c).
+
+    What a restore could not carry over, and a person gave up, may be gone.
+    """
+    given_up = _given_up(upgrade)
     expect(
-        not found.refused and not found.gone,
+        not found.refused and len(found.gone) <= given_up,
         "evidence made while green served is lost or not valid",
         seen="; ".join([*found.refused[:_SHOWN], *found.gone[:_SHOWN]]),
-        expected=f"{sum(found.made.values())} items, all valid",
+        expected=f"{sum(found.made.values())} items, all valid" + (f", {given_up} given up" if given_up else ""),
         do="see evidence/ in the record; the replaced database, if there is one, still has what is missing",
         code="green-era-evidence",
     )
+
+
+def _given_up(upgrade: Upgrade) -> int:
+    """Count the items of evidence that a restore gave up, as an approval said it may (R.2d)."""
+    if not upgrade.knows(_CARRIED):
+        return 0
+    tables: Mapping[str, int] = upgrade.recall(_CARRIED)["given_up"]
+    return sum(rows for table, rows in tables.items() if table.rpartition(".")[2] == _EVIDENCE_TABLE)
 
 
 def require_as_before(site: Site, upgrade: Upgrade, *, with_evidence: bool) -> None:

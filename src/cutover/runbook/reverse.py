@@ -203,7 +203,7 @@ def _read(entries: Sequence[Entry], blue: str, green: str) -> _Told:
 
 def _act(told: _Told, entry: Entry, *, is_over: bool) -> None:
     """Note an action: begun is done where it takes something away, and over is done where it brings something."""
-    action, data = entry.data.get("action"), entry.data
+    action, data = entry.data.get("action") or entry.data.get("done"), entry.data
     if action in MOVING_ACTIONS and data.get("percent", 100) > 0:
         _move(told, entry)
         told.promoted = told.promoted or action == "promote"
