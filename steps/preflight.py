@@ -10,8 +10,7 @@ from cutover.procedures import preflight
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
-    from cutover.policy import Approval
-    from cutover.procedures.preflight import Activity
+    from cutover.procedures.preflight import Activity, Agreed
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
 
@@ -50,34 +49,41 @@ def depth_zero(depths: tuple[int, int]) -> None:
     )
 
 
-@when("the approval in the policy is read", target_fixture="approval")
-def approval_read(upgrade: Upgrade) -> Approval:
-    return preflight.approval_of(upgrade)
+@when("the approvals of this plan are read", target_fixture="agreed")
+def approvals_read(upgrade: Upgrade) -> Agreed:
+    return preflight.agreed(upgrade)
 
 
-@then("it names who asked, who approved, to whom it was announced and through which channel")
-def approval_complete(upgrade: Upgrade, approval: Approval) -> None:
+@then("they name who asked, who approved, to whom it was announced and through which channel")
+def approval_complete(upgrade: Upgrade, agreed: Agreed) -> None:
+    approved_by = ", ".join(agreed.approved_by)
     upgrade.journal.write(
         "observation",
         clause=upgrade.clause,
         what="approval",
-        requested_by=approval.requested_by,
-        approved_by=approval.approved_by,
-        meaning=approval.meaning,
-        channel=approval.channel,
-        announced_to=approval.announced_to,
+        requested_by=agreed.requested_by,
+        approved_by=approved_by,
+        meaning=agreed.meaning,
+        channel=agreed.channel,
+        announced_to=agreed.announced_to,
+        signature=agreed.signature,
     )
-    named = (approval.requested_by, approval.approved_by, approval.announced_to, approval.channel, approval.meaning)
+    named = (agreed.requested_by, approved_by, agreed.announced_to, agreed.channel, agreed.meaning)
     expect(
-        all(named) and approval.requested_by != approval.approved_by,
+        all(named) and agreed.requested_by not in agreed.approved_by,
         "the approval does not name two people, the channel and the audience",
-        seen=f"requested by {approval.requested_by or 'nobody'}, approved by {approval.approved_by or 'nobody'}, "
-        f"announced to {approval.announced_to or 'nobody'} by {approval.channel or 'no channel'}",
+        seen=f"requested by {agreed.requested_by or 'nobody'}, approved by {approved_by or 'nobody'}, "
+        f"announced to {agreed.announced_to or 'nobody'} by {agreed.channel or 'no channel'}",
         do="complete [approval] in the policy; the one who asks may not approve",
         code="approval-incomplete",
     )
 
 
+@then("as many people as the policy wants have signed this very plan, and its points of no return")
+def approvals_signed(agreed: Agreed) -> None:
+    agreed.consent.require()
+
+
 @then("the present moment lies inside the window")
-def inside_window(upgrade: Upgrade, approval: Approval) -> None:
-    preflight.require_window(upgrade, approval)
+def inside_window(upgrade: Upgrade, agreed: Agreed) -> None:
+    preflight.require_window(upgrade, agreed)

@@ -31,6 +31,7 @@ Feature: Pre-flight checklist
 
   @clause_1_3f
   Scenario: The maintenance window is approved and announced
-    When the approval in the policy is read
-    Then it names who asked, who approved, to whom it was announced and through which channel
+    When the approvals of this plan are read
+    Then they name who asked, who approved, to whom it was announced and through which channel
+    And as many people as the policy wants have signed this very plan, and its points of no return
     And the present moment lies inside the window

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime as dt
+import json
 from typing import TYPE_CHECKING
 
 import pyrage
@@ -18,6 +19,7 @@ from cutover.evidence.errors import EvidenceError
 from cutover.procedures import backups, connections, decommission, documents, functional, preflight, release
 from cutover.procedures.backups import ObjectsBackup
 from cutover.procedures.release import Migration, Migrations, RunningVersions
+from cutover.runbook import catalogue, plan
 from rehearsal.platform.core import keys, makers
 
 if TYPE_CHECKING:
@@ -139,22 +141,49 @@ def test_a_forged_copy_is_well_formed_and_still_rejected() -> None:
     assert caught.value.code == "signature-invalid"
 
 
-def test_the_window_is_judged_at_the_present_moment(upgrade: Upgrade) -> None:
-    approval = preflight.approval_of(upgrade)
+@pytest.fixture
+def begun(upgrade: Upgrade) -> Upgrade:
+    """Return an upgrade whose plan is in its record."""
+    made = plan.make(
+        catalogue=catalogue.load_clauses(), scenarios=(), target=upgrade.target, policy=upgrade.policy
+    ).document()
+    upgrade.path("plan.json").write_text(json.dumps(made), "utf-8")
+    upgrade.journal.write("plan", digest=made["digest"])
+    return upgrade
+
+
+def test_the_window_is_judged_at_the_present_moment(begun: Upgrade) -> None:
+    agreed = preflight.agreed(begun)
     hour = dt.timedelta(hours=1)
-    now = upgrade.clock.now()
-    open_now = dataclasses.replace(approval, window_start=now - hour, window_end=now + hour)
-    preflight.require_window(upgrade, open_now)
+    now = begun.clock.now()
+    open_now = dataclasses.replace(agreed, window_start=now - hour, window_end=now + hour)
+    preflight.require_window(begun, open_now)
     for start, end in ((now + hour, now + 2 * hour), (now - 2 * hour, now - hour)):
         with pytest.raises(Refused) as caught:
-            preflight.require_window(upgrade, dataclasses.replace(approval, window_start=start, window_end=end))
+            preflight.require_window(begun, dataclasses.replace(agreed, window_start=start, window_end=end))
         assert caught.value.code == "outside-window"
+
+
+def test_where_nobody_needs_to_sign_the_policys_name_stands_and_is_said_to_be_unsigned(begun: Upgrade) -> None:
+    agreed = preflight.agreed(begun)
+    agreed.consent.require()
+    assert (agreed.approved_by, agreed.requested_by) == (("B. Person",), "A. Person (CHG-1042)")
+    assert "not signed" in agreed.signature
+
+
+def test_where_somebody_must_sign_a_name_is_not_enough(begun: Upgrade) -> None:
+    asked = begun.policy.approval
+    assert asked is not None
+    begun.policy = dataclasses.replace(begun.policy, approval=dataclasses.replace(asked, required=True))
+    with pytest.raises(Refused) as caught:
+        preflight.agreed(begun).consent.require()
+    assert caught.value.code == "approvers-missing"
 
 
 def test_an_upgrade_nobody_approved_is_refused(upgrade: Upgrade) -> None:
     upgrade.policy = dataclasses.replace(upgrade.policy, approval=None)
     with pytest.raises(Refused) as caught:
-        preflight.approval_of(upgrade)
+        preflight.agreed(upgrade)
     assert caught.value.code == "approval-missing"
 
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from cutover.errors import Refused
 from cutover.procedures import connections
+from cutover.runbook import approval
 
 if TYPE_CHECKING:
-    from cutover.policy import Approval
+    from datetime import datetime
+
+    from cutover.runbook.approval import Consent
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
 
@@ -62,13 +65,31 @@ def queue_depths(site: Site, upgrade: Upgrade) -> tuple[int, int]:
     return first, last
 
 
-def approval_of(upgrade: Upgrade) -> Approval:
-    """Return the approval that the policy carries (1.3f).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed:
+    """What was agreed for this upgrade, and how that is known."""
+
+    requested_by: str
+    approved_by: tuple[str, ...]
+    """Who signed the plan; where nobody needs to, and nobody did, the policy's name."""
+    meaning: str
+    channel: str
+    announced_to: str
+    window_start: datetime
+    window_end: datetime
+    signature: str
+    """By what each is known, in words; or that nothing proves it."""
+    consent: Consent
+
+
+def agreed(upgrade: Upgrade) -> Agreed:
+    """Return what was agreed, from the policy and from the approvals in the record, verified again (1.3f).
 
     Raises:
-        Refused: it carries none.
+        Refused: the policy carries no approval, or the record's plan is not the one that it began with.
     """
-    if upgrade.policy.approval is None:
+    asked = upgrade.policy.approval
+    if asked is None:
         raise Refused(
             "nobody has approved this upgrade",
             code="approval-missing",
@@ -77,23 +98,35 @@ def approval_of(upgrade: Upgrade) -> Approval:
             do="have it approved, and put who, when and where announced into [approval] of the policy",
             state="nothing was changed",
         )
-    return upgrade.policy.approval
+    consent = approval.of_record(upgrade)
+    facts = consent.facts(upgrade.policy)
+    return Agreed(
+        requested_by=asked.requested_by,
+        approved_by=consent.people or ((asked.approved_by,) if asked.approved_by else ()),
+        meaning=facts["meaning"],
+        channel=asked.channel,
+        announced_to=asked.announced_to,
+        window_start=asked.window_start,
+        window_end=asked.window_end,
+        signature=facts["signature"],
+        consent=consent,
+    )
 
 
-def require_window(upgrade: Upgrade, approval: Approval) -> None:
+def require_window(upgrade: Upgrade, window: Agreed) -> None:
     """Refuse outside the approved window (1.3f).
 
     Raises:
         Refused: it is too early or too late.
     """
     now = upgrade.clock.now()
-    if not approval.window_start <= now <= approval.window_end:
+    if not window.window_start <= now <= window.window_end:
         raise Refused(
             "the upgrade is outside its approved window",
             code="outside-window",
             seen=f"now {now:%Y-%m-%d %H:%M} UTC",
             guide="1.3, maintenance window communicated",
-            do=f"wait for the window ({approval.window_start:%Y-%m-%d %H:%M} to {approval.window_end:%Y-%m-%d %H:%M}"
+            do=f"wait for the window ({window.window_start:%Y-%m-%d %H:%M} to {window.window_end:%Y-%m-%d %H:%M}"
             " UTC), or have another one approved in the policy",
             state="nothing was changed",
         )
