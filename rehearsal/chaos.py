@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,12 +43,25 @@ CHANGING = frozenset(
     {"install green", "run migrations", "shift", "promote", "update document", "decommission", "delete namespace"}
 )
 """Actions that change the site: each is done once, whatever happens."""
-SURVEY = "survey.json"
+SURVEY, RESULT = "survey.json", "result.json"
+_PHASES = {"prerequisites": "1", "evidence": "4", **{number: number for number in "12345"}}
+"""What is part of which phase, by the name that a plan has for it."""
 _TORN = '{"seq":'
 _LOOK_S = 0.02
 _MARKS = ("percent", "document", "release", "category", "to", "namespace")
 """What tells one such action from another of its name."""
 HEAD = ("strategy", "sites", "kills", "inside of actions", "with half a line", "as uninterrupted", "s a site")
+TIMES = (
+    "strategy",
+    "site up",
+    "phase 1",
+    "phase 2",
+    "phase 3",
+    "phase 4",
+    "phase 5",
+    "start and record",
+    "run, in all",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +148,7 @@ def main(
     sound = all(not one["differences"] for one in found)
     if markdown is not None and found:
         tables.written(markdown, "kill test", HEAD, rows(found))
+        tables.written(markdown, "fast profile", TIMES, [one for one in map(spent_in, references(folder)) if one])
     for row in rows(found):
         click.echo("  ".join(f"{name} {cell}" for name, cell in zip(HEAD, row, strict=True)))
     sys.exit(0 if sound and (found or dry_run) else 1)
@@ -177,6 +191,28 @@ def rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return said
 
 
+def references(folder: Path) -> list[Path]:
+    """Return the folders of the uninterrupted runs that there are."""
+    return [folder / f"reference-{strategy}" for strategy in STRATEGIES if (folder / f"reference-{strategy}").exists()]
+
+
+def spent_in(kept: Path) -> list[str]:
+    """Return where the time of an uninterrupted run went, in seconds, in the order of `TIMES`."""
+    result = _document(kept / RESULT)
+    plan = _document(record_in(kept) / "plan.json")
+    if not result or not plan:
+        return []
+    phase_of = {clause["id"]: str(clause["phase"]) for clause in plan["clauses"]}
+    spent: dict[str, float] = defaultdict(float)
+    for entry in chained.entries(record_in(kept) / "journal.jsonl"):
+        if entry["event"] == "clause_finished":
+            spent[_PHASES.get(phase_of.get(entry["clause"], ""), "")] += entry["data"].get("duration_s") or 0.0
+    run_s = result["attempts"][0]["duration_s"]
+    phases = [spent[number] for number in "12345"]
+    rest_s = run_s - sum(phases)
+    return [result["strategy"], *(f"{value:.1f}" for value in (result["came_up_s"], *phases, rest_s, run_s))]
+
+
 # -- performing --------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +230,7 @@ def reference(folder: Path, strategy: str, *, again: bool = False) -> list[dict[
         if result.differences:
             (kept / SURVEY).unlink(missing_ok=True)
             raise LookupError(f"the uninterrupted {strategy} run is not sound: {'; '.join(result.differences)}")
+        (kept / RESULT).write_text(json.dumps(result.document(), indent=1), encoding="utf-8")
         click.echo(f"✔ reference {strategy}, {result.attempts[0].duration_s:.0f} s")
     if not chosen_from.exists():
         shutil.copy(record_in(kept) / "journal.jsonl", chosen_from)

@@ -429,6 +429,21 @@ def test_the_table_counts_the_kills_that_struck_and_says_how_many_sites_ended_as
     assert "served by nobody" in chaos.line(results[1])
 
 
+def test_where_the_time_of_an_uninterrupted_run_went_is_read_from_its_journal(tmp_path: Path) -> None:
+    kept = tmp_path / "reference-gradual"
+    record = kept / "2026-11-23-1000"
+    record.mkdir(parents=True)
+    assert chaos.spent_in(kept) == []
+    phases = {"P.1": "prerequisites", "1.1a": "1", "3.1a": "3", "E.4": "evidence", "R.1": "rollback"}
+    clauses = [{"id": name, "phase": phase} for name, phase in phases.items()]
+    (record / "plan.json").write_text(json.dumps({"clauses": clauses}))
+    _journal(record, [_line("clause_finished", name, duration_s=2.0) for name in phases])
+    (kept / chaos.RESULT).write_text(json.dumps(_result(tmp_path, struck=()).document()))
+    # The sample: 6 s until the site was up, 1 s for the whole run, 8 s for its clauses.
+    assert chaos.spent_in(kept) == ["gradual", "6.0", "4.0", "0.0", "2.0", "2.0", "0.0", "-7.0", "1.0"]
+    assert len(chaos.spent_in(kept)) == len(chaos.TIMES)
+
+
 def test_of_a_case_that_was_done_again_the_newest_result_counts(tmp_path: Path) -> None:
     bad, good = _result(tmp_path, struck=(True,), differences=("served by nobody",)), _result(tmp_path, struck=(True,))
     with (tmp_path / "results.jsonl").open("w") as file:
