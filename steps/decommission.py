@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
-from cutover.procedures import decommission
+from cutover.procedures import decommission, preflight
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ def observation_complete(upgrade: Upgrade, window: Window) -> None:
 @given("the observation window has been proven")
 def window_proven(upgrade: Upgrade) -> None:
     decommission.require_window_proven(upgrade)
+
+
+@given("this point of no return is approved")
+def point_approved(upgrade: Upgrade) -> None:
+    preflight.require_approved(upgrade)
 
 
 @given("blue's queue is drained and proven empty")

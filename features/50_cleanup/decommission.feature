@@ -5,6 +5,7 @@ Feature: Blue is decommissioned
   Background:
     Given the load runs against the public host
     And the observation window has been proven
+    And this point of no return is approved
 
   @clause_5_2a
   Scenario: Blue's release is removed

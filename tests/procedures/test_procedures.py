@@ -180,6 +180,19 @@ def test_where_somebody_must_sign_a_name_is_not_enough(begun: Upgrade) -> None:
     assert caught.value.code == "approvers-missing"
 
 
+def test_a_point_of_no_return_is_the_clause_that_is_running(begun: Upgrade) -> None:
+    begun.journal.clause = "5.2a"
+    preflight.require_approved(begun)
+    said = begun.journal.last("observation", what="point of no return")
+    assert said is not None
+    assert (said.clause, said.data["point"], said.data["signed"]) == ("5.2a", "5.2a", False)
+    asked = begun.policy.approval
+    assert asked is not None
+    begun.policy = dataclasses.replace(begun.policy, approval=dataclasses.replace(asked, required=True))
+    with pytest.raises(Refused, match=r"no approval covers 5\.2a"):
+        preflight.require_approved(begun)
+
+
 def test_an_upgrade_nobody_approved_is_refused(upgrade: Upgrade) -> None:
     upgrade.policy = dataclasses.replace(upgrade.policy, approval=None)
     with pytest.raises(Refused) as caught:

@@ -130,3 +130,12 @@ def require_window(upgrade: Upgrade, window: Agreed) -> None:
             " UTC), or have another one approved in the policy",
             state="nothing was changed",
         )
+
+
+def require_approved(upgrade: Upgrade) -> None:
+    """Refuse to begin the clause that is running, which cannot be undone, unless approvals in the record cover it.
+
+    Raises:
+        Refused: too few people allowed it.
+    """
+    approval.require_cover(upgrade, upgrade.clause or "")
