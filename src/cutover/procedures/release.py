@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cutover.errors import ClauseFailed, Refused, Timeout
 from cutover.procedures import connections
 from cutover.procedures.diagnosed import diagnosed
+from cutover.procedures.migrating import migrating
 from cutover.runbook.checks import expect
 from cutover.site.operator import KILL_AFTER_S
 
@@ -237,6 +238,8 @@ def install_green(site: Site, upgrade: Upgrade) -> Installed:
             instead_of="waiting for green's readiness before any migration",
             why="green's readiness waits for the schema that is only migrated afterwards",
         )
+        with migrating(site, upgrade):
+            return bring(site, upgrade, green, tag=tag, action="install green")
     return bring(site, upgrade, green, tag=tag, action="install green")
 
 
@@ -381,7 +384,7 @@ def run_category_a(site: Site, upgrade: Upgrade, *, release: str | None = None) 
     """Run the migrations of category A, and read from the table what is applied afterwards (2.2a)."""
     extra = ("--release", release) if release else ()
     namespace = upgrade.roles.blue.namespace if release else upgrade.roles.green.namespace
-    with upgrade.journal.action("run migrations", category="A") as done:
+    with migrating(site, upgrade), upgrade.journal.action("run migrations", category="A") as done:
         answer = site.stella.call("system", "migrations-run", "--category", "A", *extra, namespace=namespace)
         done(applied=answer["applied"], skipped=answer["skipped"])
     wanted, table = upgrade.target.upgrade.to_release, _table(site)

@@ -23,7 +23,7 @@ from cutover.errors import CouldNotMeasure, Refused, WrongInput
 from cutover.evidence.sources import CrossReference, EvidenceRow, Leaf, LogEntry, SignedRoot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import PurePath
 
@@ -37,6 +37,13 @@ _STATEMENT_TIMEOUT_S = 30.0
 _LOOK_TIMEOUT_S = 5.0
 _ADMINISTRATION_TIMEOUT_S = 120.0
 _BATCH = 2000
+_MIGRATING_KEY = 0x6375746F_0002
+_LASTING = {
+    "idle_session_timeout": "0",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 _LEAF_TABLES = {1: "merkle_leaves", 2: "merkle_leaves_v2"}
 # What `row::text` prints depends on these; both sides of a comparison are computed under the same.
 _PRINTING = "-c TimeZone=UTC -c DateStyle=ISO,YMD -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
@@ -107,6 +114,46 @@ class LogCheckpoint:
     root: bytes
     note: str
     created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session of the database, as far as every role may see it."""
+
+    pid: int
+    """0 for a prepared transaction, which no session holds."""
+    application: str
+    state: str
+    """`active`, `idle in transaction`; empty when the role may not see it, or the session has just ended."""
+    open_s: float | None
+    """How long its transaction has been open; None when it has none, or the role may not see it."""
+
+    def describe(self) -> str:
+        """Return which session it is and what it does, in one line."""
+        if not self.pid:
+            return "a prepared transaction"
+        name = f"session {self.pid} ({self.application or 'no application name'})"
+        if not self.state:
+            return name
+        return f"{name}, {self.state}" + (f" for {self.open_s:.1f} s" if self.open_s is not None else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockWait:
+    """A session that waits for a lock, and what it waits for in the end."""
+
+    waiting: Session
+    wants: str
+    """`AccessExclusiveLock on evidence`."""
+    waited_s: float
+    blockers: tuple[Session, ...]
+    """Those at the end of the queue that wait for nothing themselves; in a deadlock, those next in it."""
+
+    def describe(self) -> str:
+        """Return who waits, for how long and for what, and who is in the way, in one line."""
+        behind = "; ".join(blocker.describe() for blocker in self.blockers)
+        name = self.waiting.application or "no application name"
+        return f"session {self.waiting.pid} ({name}) waited {self.waited_s:.1f} s for {self.wants}, held up by {behind}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +339,77 @@ class Database:
                     )
                 )
         return tuple(found)
+
+    # -- locks -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def migrating(self, owner: str, *, wait_s: float = 2.0) -> Iterator[None]:
+        """Hold the harness's own advisory lock of this database on a session of its own, as long as the block.
+
+        The platform's migrations have a lock of theirs, which is left to them. owner: who another one is told holds it.
+        Raises: Refused `migrations-locked` naming the holder after `wait_s`; CouldNotMeasure `migrations-lock-lost`
+        after the block, when the lock did not hold throughout.
+        """
+        with self._connect(timeout_s=wait_s + _CONNECT_TIMEOUT_S) as connection:
+            connection.execute("SELECT set_config('application_name', %s, false)", (f"cutover {owner}",))
+            # The session is idle meanwhile; should this machine vanish, the server is to notice it.
+            for name, value in _LASTING.items():
+                connection.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{int(wait_s * 1000)}ms",))
+            try:
+                connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATING_KEY,))
+            except psycopg.errors.LockNotAvailable as error:
+                holder = connection.execute(_LOCK_HOLDER, (_MIGRATING_KEY,)).fetchone()
+                raise Refused(
+                    f"another run migrates the {self._label} {self.name}",
+                    code="migrations-locked",
+                    seen=f"session {holder[0]} ({holder[1]}), connected {holder[2]}, from {holder[3]}"
+                    if holder is not None
+                    else "a session that has just ended",
+                    do="wait until it ends, then ./cutover resume; should it be dead, end its session in the database",
+                ) from error
+            yield
+            self._release(connection)
+
+    def _release(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        """Give the advisory lock back. Raises: CouldNotMeasure `migrations-lock-lost`: it was not held any more."""
+        why = "the session that gave it back is not the one that took it: is there a pooler in between?"
+        try:
+            row = connection.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATING_KEY,)).fetchone()
+            if row is not None and row[0]:
+                return
+        except psycopg.OperationalError as error:
+            why = _first_line(error)
+        raise CouldNotMeasure(
+            f"the {self._label} was not locked for this run alone while it was migrated",
+            code="migrations-lock-lost",
+            seen=why,
+            do="let [database] dsn lead to the server itself; see that nobody else migrated, then ./cutover resume",
+        )
+
+    def lock_waits(self) -> tuple[LockWait, ...]:
+        """Return the sessions of this database that wait for a lock now, and behind whom; the longest wait first."""
+        with self._connect(timeout_s=_LOOK_TIMEOUT_S) as connection:
+            # The sessions first: who is in the way was there a moment before, and may be gone a moment after.
+            sessions = connection.cursor(row_factory=class_row(Session)).execute(_SESSIONS).fetchall()
+            rows = connection.execute(_LOCK_WAITS).fetchall()
+        named = {session.pid: session for session in sessions}
+        behind = {pid: frozenset(blockers) for pid, _, _, blockers in rows}
+
+        def session(pid: int) -> Session:
+            return named.get(pid) or Session(pid=pid, application="", state="", open_s=None)
+
+        found = [
+            LockWait(
+                waiting=session(pid),
+                wants=wants,
+                waited_s=waited_s,
+                blockers=tuple(session(each) for each in sorted(_ends_of(pid, behind))),
+            )
+            for pid, wants, waited_s, blockers in rows
+            if blockers
+        ]
+        return tuple(sorted(found, key=lambda wait: -wait.waited_s))
 
     # -- work in progress ------------------------------------------------------------------------------------------
 
@@ -537,6 +655,23 @@ JOIN pg_attribute AS a ON a.attrelid = gives.relation AND a.attnum = gives.attri
 WHERE a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) AND tn.nspname !~ '^pg_'
 ORDER BY 3, 4, 5
 """
+_LOCK_HOLDER: LiteralString = (
+    "SELECT a.pid, a.application_name, a.backend_start::text, coalesce(a.client_addr::text, 'a local socket')"
+    " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    " JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()"
+    " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+    " AND (l.classid::bigint << 32 | l.objid::bigint) = %s"
+)
+# A wait has no beginning for its first moment.
+_LOCK_WAITS: LiteralString = (
+    "SELECT l.pid, l.mode || ' on ' || coalesce(l.relation::regclass::text, l.locktype || ' lock'),"
+    " coalesce(extract(epoch FROM clock_timestamp() - l.waitstart), 0)::float8, pg_blocking_pids(l.pid)"
+    " FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.datname = current_database()"
+)
+_SESSIONS: LiteralString = (
+    "SELECT pid, coalesce(application_name, '') AS application, coalesce(state, '') AS state,"
+    " extract(epoch FROM clock_timestamp() - xact_start)::float8 AS open_s FROM pg_stat_activity"
+)
 _TABLES: LiteralString = (
     "SELECT schemaname, tablename FROM pg_tables"
     " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
@@ -587,6 +722,24 @@ def compare_markers(acknowledged: Iterable[int], present: Iterable[int]) -> Mark
         repeated=_repeated(wanted) + _repeated(there),
         unacknowledged=tuple(sorted(there_once - wanted_once)),
     )
+
+
+def _ends_of(pid: int, behind: Mapping[int, frozenset[int]]) -> frozenset[int]:
+    """Return whom a session waits for in the end: those in its way, directly or not, that wait for nobody.
+
+    Where all wait for one another, those next in its way.
+    """
+    seen, ends, following = {pid}, set(), [*behind[pid]]
+    while following:
+        each = following.pop()
+        if each in seen:
+            continue
+        seen.add(each)
+        if behind.get(each):
+            following += behind[each]
+        else:
+            ends.add(each)
+    return frozenset(ends) or behind[pid]
 
 
 def _repeated(numbers: list[int]) -> tuple[int, ...]:
