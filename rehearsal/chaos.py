@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 PREFIX = "chaos-"
 ITEMS = 100
 LONGEST_ATTEMPT_S = 240.0
+SHOWN = 12
+"""Of the differences of one case; all are in its result."""
 KILLED = 128 + signal.SIGKILL
 PASSED = "PASSED"
 STRATEGIES = ("gradual", "instant")
@@ -165,7 +167,9 @@ def line(result: Result) -> str:
     """Return a result in words, one line and one more for each difference."""
     struck = sum(result.struck)
     head = f"{'✘' if result.differences else '✔'} {result.case}  killed {struck} of {len(result.kills)} times"
-    return "\n    ".join([f"{head}, {result.duration_s:.0f} s", *result.differences])
+    more = len(result.differences) - SHOWN
+    rest = [f"and {more} more, in results.jsonl"] if more > 0 else []
+    return "\n    ".join([f"{head}, {result.duration_s:.0f} s", *result.differences[:SHOWN], *rest])
 
 
 def rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -371,6 +375,7 @@ def judge(place: layout.Place, own: Path, *, attempts: Sequence[Attempt], killed
     record = record_in(own)
     if attempts[-1].exit_code != 0:
         yield f"attempt {len(attempts)} ended with exit code {attempts[-1].exit_code}, see {attempts[-1].output}"
+        return  # what the site is like then follows from it
     verdict = _document(record / "verdict.json")
     if verdict.get("result") != PASSED:
         yield f"the verdict is {verdict.get('result', 'absent')}"
