@@ -3,9 +3,9 @@ Feature: Blue is decommissioned
   Guide 5.2, deviations F.12 and F.15. Not undone by traffic alone: blue would have to be installed again (R.2e).
 
   Background:
-    Given the load runs against the public host
-    And the observation window has been proven
+    Given the observation window has been proven
     And this point of no return is approved
+    And the load runs against the public host
 
   @clause_5_2a
   Scenario: Blue's release is removed

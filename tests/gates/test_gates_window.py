@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from quiet_site import answer
 
-from cutover.errors import ClauseFailed, CouldNotMeasure, Refused
+from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, Undecided
 from cutover.procedures import decommission
 from cutover.runbook import gates
 from cutover.runbook.gates import GateVerdict, window
@@ -224,3 +224,109 @@ def test_a_long_window_is_asked_for_in_parts_and_its_ranges_span_the_steps(
         assert item.range_s >= upgrade.policy.observation.interval_s
     asked = [query for query in site.prometheus.asked if query == watched["latency_p99"].queries["value"]]
     assert len(asked) == 6
+
+
+# -- gone on with by another process -----------------------------------------------------------------------------------
+
+
+def _resume(upgrade: Upgrade) -> None:
+    upgrade.journal.write("run_started")
+    upgrade.journal.write("run_resumed", procedure="observe", attempt=2)
+
+
+def _an_hour_later(upgrade: Upgrade, clock: ManualClock) -> None:
+    _promote(upgrade)
+    _resume(upgrade)
+    clock.advance(3_600)
+
+
+def test_another_process_finishes_the_window_long_after(upgrade: Upgrade, site: FakeSite, clock: ManualClock) -> None:
+    _an_hour_later(upgrade, clock)
+    before = clock.now()
+    window = _observe(upgrade, site)
+    _judge(upgrade, window)
+    assert clock.now() == before, "nothing is waited for: the window has passed long ago"
+    assert (window.ended - window.began).total_seconds() == 3_600
+    assert upgrade.journal.last("observation", what="window begun anew") is None
+    decommission.require_window_proven(upgrade)
+
+
+def test_another_process_waits_for_the_rest_of_the_window(upgrade: Upgrade, site: FakeSite, clock: ManualClock) -> None:
+    began = clock.now()
+    _promote(upgrade)
+    _resume(upgrade)
+    clock.advance(10)
+    window = _observe(upgrade, site)
+    _judge(upgrade, window)
+    assert (window.began, (clock.now() - began).total_seconds()) == (began, 30.0)
+
+
+def test_a_gap_between_two_processes_begins_the_window_anew(
+    upgrade: Upgrade, site: FakeSite, clock: ManualClock
+) -> None:
+    began = clock.now()
+    _outage(site, clock, after_s=3_570, lasting_s=10)
+    _an_hour_later(upgrade, clock)
+    window = _observe(upgrade, site)
+    _judge(upgrade, window)
+    anew = upgrade.journal.last("observation", what="window begun anew")
+    assert anew is not None
+    assert set(anew.data["longest_gap_s"]) == set(gates.GATES)
+    assert window.began > began + timedelta(seconds=3_570)
+    assert (window.ended - window.began).total_seconds() >= 30
+    assert decommission.window_began(upgrade) == window.began
+    facts = upgrade.recall("observation")
+    assert facts["state"] == "complete"
+    deviation = upgrade.journal.last("deviation", id="F.14")
+    assert deviation is not None
+    assert "since the last gap" in deviation.data["did"]
+
+
+def test_a_third_process_goes_on_with_the_window_that_was_begun_anew(
+    upgrade: Upgrade, site: FakeSite, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _outage(site, clock, after_s=3_570, lasting_s=10)
+    _an_hour_later(upgrade, clock)
+    monkeypatch.setattr(upgrade, "hold", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # killed while it waited
+        _observe(upgrade, site)
+    monkeypatch.undo()
+    anew = decommission.window_began(upgrade)
+    upgrade.journal.write("run_resumed", procedure="observe", attempt=3)
+    clock.advance(5)
+    window = _observe(upgrade, site)
+    assert window.began == anew
+    assert (window.ended - window.began).total_seconds() == pytest.approx(30, abs=1)
+    _judge(upgrade, window)
+
+
+def test_a_gap_while_a_further_process_waits_begins_the_window_anew_too(
+    upgrade: Upgrade, site: FakeSite, clock: ManualClock
+) -> None:
+    _promote(upgrade)
+    _resume(upgrade)
+    _outage(site, clock, after_s=12, lasting_s=8)
+    window = _observe(upgrade, site)
+    _judge(upgrade, window)
+    assert clock.monotonic() >= 50
+
+
+def test_a_gate_that_failed_while_nobody_looked_is_no_gap(upgrade: Upgrade, site: FakeSite, clock: ManualClock) -> None:
+    _an_hour_later(upgrade, clock)
+    site.prometheus.bad_steps["latency_p99"] = 0.9
+    window = _observe(upgrade, site)
+    with pytest.raises(ClauseFailed) as caught:
+        _judge(upgrade, window)
+    assert caught.value.code == "gate-failed"
+
+
+def test_a_site_without_any_traffic_is_not_waited_for_without_end(
+    upgrade: Upgrade, site: FakeSite, clock: ManualClock
+) -> None:
+    site.prometheus.counts.update(dict.fromkeys(site.prometheus.counts, 1.0))
+    _an_hour_later(upgrade, clock)
+    before_s = clock.monotonic()
+    window = _observe(upgrade, site)
+    assert clock.monotonic() - before_s < 300
+    with pytest.raises((ClauseFailed, CouldNotMeasure, Undecided)):
+        _judge(upgrade, window)

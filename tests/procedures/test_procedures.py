@@ -16,7 +16,7 @@ from reportlab.pdfgen.canvas import Canvas
 from cutover.errors import ClauseFailed, Refused, TargetInvalid
 from cutover.evidence import dsse
 from cutover.evidence.errors import EvidenceError
-from cutover.procedures import backups, connections, decommission, documents, functional, preflight, release
+from cutover.procedures import backups, connections, documents, functional, preflight, release
 from cutover.procedures.backups import ObjectsBackup
 from cutover.procedures.release import Migration, Migrations, RunningVersions
 from cutover.runbook import catalogue, plan
@@ -198,17 +198,6 @@ def test_an_upgrade_nobody_approved_is_refused(upgrade: Upgrade) -> None:
     with pytest.raises(Refused) as caught:
         preflight.agreed(upgrade)
     assert caught.value.code == "approval-missing"
-
-
-@pytest.mark.parametrize("facts", [None, {"state": "running", "until": "2026-01-01T00:00:00Z"}])
-def test_blue_is_not_removed_before_its_window_has_ended(upgrade: Upgrade, facts: dict[str, object] | None) -> None:
-    if facts is not None:
-        upgrade.remember("observation", **facts)
-    with pytest.raises(Refused) as caught:
-        decommission.require_window_proven(upgrade)
-    assert caught.value.code == "too-early"
-    upgrade.remember("observation", state="complete", until="2026-01-01T00:00:00Z")
-    decommission.require_window_proven(upgrade)
 
 
 def test_documents_keep_what_they_said_before(upgrade: Upgrade, tmp_path: Path) -> None:

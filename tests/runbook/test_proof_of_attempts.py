@@ -76,3 +76,21 @@ def test_a_weight_that_was_broken_off_needs_its_decision_in_the_next_attempt() -
     assert lines.judge("3.1a").reasons[0] == "no gate decided to advance at 10 %"
     lines.add("weight", "3.1a", percent=10).add("gate_decision", "3.1a", percent=10, decision="advance")
     assert lines.judge("3.1a").outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("clause_id", "results", "outcome"),
+    [
+        ("5.1", ("INCONCLUSIVE", "PASS"), Outcome.PASSED),
+        ("5.1", ("INCONCLUSIVE", "INCONCLUSIVE"), Outcome.INCONCLUSIVE),
+        ("5.1", ("FAIL", "PASS"), Outcome.FAILED),
+        ("3.3a", ("INCONCLUSIVE", "PASS"), Outcome.INCONCLUSIVE),
+    ],
+)
+def test_a_live_sample_of_the_observation_over_too_few_requests_decides_nothing(
+    clause_id: str, results: tuple[str, ...], outcome: Outcome
+) -> None:
+    lines = Lines().traffic().evidence()
+    for result in results:
+        lines.add("gate", clause_id, name="error_ratio", source="prometheus", result=result, percent=None)
+    assert lines.result(clause_id, "PASS").judge(clause_id).outcome is outcome

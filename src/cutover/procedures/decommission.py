@@ -1,32 +1,47 @@
 """Observation and decommission of blue (5.1, 5.2a, 5.2b, F.12, F.14, F.15).
 
 Invariants: a gap in what was watched is a gap, never a pass; nothing that still routes, stores or is referenced is
-deleted.
+deleted. Another process goes on with the window, days later too: Prometheus says what became of it meanwhile, and a gap
+that it shows begins the window anew. Blue's removal, broken off at any point, is gone on with from what is left of it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cutover.clock import parse_rfc3339, rfc3339
-from cutover.errors import Refused
+from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, Timeout
 from cutover.procedures import connections
 from cutover.procedures.release import INSTANCE_LABEL
 from cutover.procedures.routes import routes_to
 from cutover.runbook import gates
 from cutover.runbook.checks import expect
+from cutover.runbook.gates import GateVerdict
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from cutover.model import Environment
     from cutover.runbook.gates import GateResult, Watched
+    from cutover.runbook.journal import Entry
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
 
 
 _ROUTES = ("Ingress ", "HTTPRoute ", "Gateway ")
+_REMOVE = "decommission"
+"""The action after whose intent blue cannot serve again by routing alone (`upgrade.FINAL_ACTIONS`)."""
+_ABSENT = "absent"
+_DRAINED = "blue queue"
+_ANEW = "window begun anew"
+_MOST_WINDOWS = 3
+"""So often at most one attempt begins the window anew."""
+_DATA_BOUND_S = 20.0
+_MINUTE_S, _HOUR_S = 60, 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,33 +70,45 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
 
     What the run did since the cutover takes up a part of the window. The gates are sampled while the rest is waited
     for, until a limit is broken or Prometheus is silent; the window itself, from its beginning on, is read from what
-    Prometheus recorded. That it is complete is for `complete_observation` to say.
+    Prometheus recorded. In a further attempt a gap in that, in which nobody watched, begins the window anew. That it is
+    complete is for `complete_observation` to say.
     Raises:
         Refused: there was no cutover in this upgrade.
         CouldNotMeasure: Prometheus does not answer.
     """
-    began = cutover_finished(upgrade)
+    began = window_began(upgrade)
+    if upgrade.attempt > 1:
+        _wait_for_data(site, upgrade)
+        began = _since_last_gap(site, upgrade, began)
     observation = upgrade.policy.observation
-    ends = began + timedelta(seconds=observation.window_s)
-    upgrade.remember("observation", state="running", until=rfc3339(ends), window_s=observation.window_s)
+    samples: list[tuple[GateResult, ...]] = []
     waited_from = upgrade.clock.now()
-    samples = upgrade.hold(
-        "the observation window",
-        lambda: gates.sample(upgrade, site),
-        duration_s=max(0.0, (ends - waited_from).total_seconds()),
-        interval_s=observation.interval_s,
-        describe=gates.describe,
-        stop=gates.is_decided,
-    )
+    for _ in range(_MOST_WINDOWS if upgrade.attempt > 1 else 1):
+        ends = began + timedelta(seconds=observation.window_s)
+        upgrade.remember("observation", state="running", until=rfc3339(ends), window_s=observation.window_s)
+        samples += upgrade.hold(
+            "the observation window",
+            lambda: gates.sample(upgrade, site),
+            duration_s=max(0.0, (ends - upgrade.clock.now()).total_seconds()),
+            interval_s=observation.interval_s,
+            describe=gates.describe,
+            stop=gates.is_decided,
+        )
+        if upgrade.attempt == 1 or gates.is_decided(samples[-1]):
+            break
+        before, began = began, _since_last_gap(site, upgrade, began)
+        if began == before:
+            break
     ended = upgrade.clock.now()
     watched = gates.over_window(upgrade, site, began=began, ended=ended)
     waited_s = (ended - waited_from).total_seconds()
     live_for = f"for the last {waited_s:.0f} s, {len(samples)} times" if len(samples) > 1 else "once, at its end"
+    since_words = "since the cutover" if began == cutover_finished(upgrade) else "since the last gap"
     upgrade.deviation(
         "F.14",
         did=(
             f"sampled the gates live {live_for}, "
-            f"and judged all {(ended - began).total_seconds():.0f} s since the cutover afterwards, every "
+            f"and judged all {(ended - began).total_seconds():.0f} s {since_words} afterwards, every "
             f"{observation.interval_s:g} s, from range queries of Prometheus"
         ),
         instead_of="72 hours in which nobody looks",
@@ -89,6 +116,46 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
     )
     live = gates.worst_of_each(result for sample in samples for result in sample)
     return Window(began=began, ended=ended, live=live, watched=watched)
+
+
+def window_began(upgrade: Upgrade) -> datetime:
+    """Return when the window began: with the cutover, or anew after a gap. Raises: Refused `not-promoted`."""
+    began = cutover_finished(upgrade)
+    anew = upgrade.journal.last("observation", what=_ANEW)
+    since = parse_rfc3339(anew.data["since"]) if anew is not None else began
+    return max(began, since)
+
+
+def _wait_for_data(site: Site, upgrade: Upgrade) -> None:
+    """Let the gates see the load that has just begun, so that the first live samples rest on something."""
+    with contextlib.suppress(Timeout):
+        upgrade.wait_for(
+            "the gates to have data",
+            lambda: gates.look(upgrade, site),
+            until=lambda found: all(result.result in {GateVerdict.PASS, GateVerdict.FAIL} for result in found),
+            bound_s=_DATA_BOUND_S + 2 * max(gate.window_s(upgrade.policy) for gate in gates.GATES.values()),
+            interval_s=1.0,
+            tolerate=(CouldNotMeasure,),
+            describe=gates.describe,
+        )
+
+
+def _since_last_gap(site: Site, upgrade: Upgrade, began: datetime) -> datetime:
+    """Return from when on the window has no gap up to now, and say so where that is not its beginning.
+
+    A gate that failed meanwhile is none: the window stays as it is, to be judged. Raises: CouldNotMeasure.
+    """
+    now = upgrade.clock.now()
+    if now <= began:
+        return began
+    watched = gates.so_far(upgrade, site, began=began, ended=now)
+    if any(item.verdict.result is GateVerdict.FAIL for item in watched):
+        return began
+    since = gates.whole_since(watched, upgrade.policy, began=began, ended=now)
+    if since > began:
+        gaps = {item.name: item.longest_gap_s for item in watched if not item.is_whole}
+        upgrade.journal.write("observation", what=_ANEW, began=began, since=since, longest_gap_s=gaps)
+    return max(since, began)
 
 
 def require_gates_held(window: Window) -> None:
@@ -139,7 +206,7 @@ def cutover_finished(upgrade: Upgrade) -> datetime:
     Raises:
         Refused: it was not promoted in this upgrade.
     """
-    entry = upgrade.journal.last("done", action="promote")
+    entry = _promotion(upgrade)
     if entry is None:
         raise Refused(
             "there is nothing to observe: the public route was not promoted to green in this upgrade",
@@ -148,43 +215,93 @@ def cutover_finished(upgrade: Upgrade) -> datetime:
             do="run phase 3 first",
             state="nothing was changed",
         )
-    return entry.time if not isinstance(entry.time, str) else parse_rfc3339(entry.time)
+    return entry.time
+
+
+def _promotion(upgrade: Upgrade) -> Entry | None:
+    """Return the entry that says that green alone is named; None when it never was, or blue serves again since."""
+    for entry in reversed(upgrade.journal.entries()):
+        facts = entry.data
+        if entry.event == "rollback_finished" and facts.get("serves") == upgrade.roles.blue.name:
+            return None
+        is_done = entry.event == "done" or (entry.event == "observation" and facts.get("what") == "already")
+        if is_done and facts.get("action") == "promote":
+            return entry
+    return None
 
 
 def require_window_proven(upgrade: Upgrade) -> None:
     """Refuse to remove blue before its window was observed to the end (5.1, 5.2).
 
     Raises:
-        Refused: the window has not ended, or nobody watched it.
+        Refused: the window has not ended, or nobody watched it; says how much is left of it.
     """
-    facts = upgrade.recall("observation") if upgrade.knows("observation") else {"state": "absent", "until": ""}
-    if facts["state"] != "complete":
-        raise Refused(
-            "blue may not be removed before the observation window has ended",
-            code="too-early",
-            seen=f"observation {facts['state']}, until {facts['until'] or 'unknown'}",
-            guide="5.1",
-            do="let the observation window pass first",
-            state="nothing was changed",
-        )
+    promotion, observed = _promotion(upgrade), upgrade.journal.last("fact", name="observation")
+    facts = observed.data["facts"] if observed is not None else {"state": "absent", "until": None}
+    is_of_this_cutover = promotion is not None and observed is not None and observed.seq > promotion.seq
+    if facts["state"] == "complete" and is_of_this_cutover:
+        return
+    until = parse_rfc3339(facts["until"]) if facts["until"] and is_of_this_cutover else None
+    if until is None and promotion is not None:
+        until = window_began(upgrade) + timedelta(seconds=upgrade.policy.observation.window_s)
+    left_s = (until - upgrade.clock.now()).total_seconds() if until is not None else 0.0
+    raise Refused(
+        "blue may not be removed before the observation window has ended"
+        if left_s > 0 or until is None
+        else "blue may not be removed before somebody has judged the observation window",
+        code="too-early",
+        seen=f"observation {facts['state']}"
+        + (f", until {rfc3339(until)}" if until is not None else "")
+        + (f", {in_words(left_s)} left" if left_s > 0 else ""),
+        guide="5.1",
+        do="let the observation window pass, then judge it: ./cutover observe",
+        state="nothing was changed",
+        left_s=round(max(0.0, left_s), 3),
+    )
+
+
+def in_words(duration_s: float) -> str:
+    """Return a duration as a person says it: `47 h 12 min`, `12 min 5 s`, `8 s`; never less than there is."""
+    seconds = math.ceil(duration_s)
+    if seconds >= _HOUR_S:
+        minutes = math.ceil(seconds / _MINUTE_S)
+        return f"{minutes // _MINUTE_S} h {minutes % _MINUTE_S} min"
+    if seconds >= _MINUTE_S:
+        return f"{seconds // _MINUTE_S} min {seconds % _MINUTE_S} s"
+    return f"{seconds} s"
 
 
 def drain_blue(site: Site, upgrade: Upgrade) -> None:
     """Prove blue's queue empty: jobs that blue acknowledged and green never saw would vanish with its cache (F.15).
 
+    Where blue's removal was begun before, its cache may be gone: what was proven then stands.
     Raises:
-        Timeout: the queue is not empty at the policy's bound.
+        Refused: the queue is not empty at the policy's bound.
     """
     cache = connections.of(site, upgrade.roles.blue).cache
-    upgrade.wait_for(
-        "blue's queue to drain",
-        cache.queue_depth,
-        until=lambda depth: depth == 0,
-        bound_s=upgrade.policy.limits.queue_drain_s,
-        describe=lambda depth: f"{depth} jobs",
-        do="see what blue's worker does before anything of blue is removed",
-        code="blue-queue-not-empty",
-    )
+    try:
+        upgrade.wait_for(
+            "blue's queue to drain",
+            cache.queue_depth,
+            until=lambda depth: depth == 0,
+            bound_s=upgrade.policy.limits.queue_drain_s,
+            describe=lambda depth: f"{depth} jobs",
+        )
+    except Timeout as error:
+        raise Refused(
+            "blue may not be removed while jobs are in its queue",
+            code="blue-queue-not-empty",
+            seen=error.seen,
+            guide="5.2, deviation F.15",
+            do="see what blue's worker does; when the queue is empty: ./cutover decommission",
+            state="nothing was changed",
+        ) from error
+    except CouldNotMeasure as error:
+        if not (upgrade.decommissioned and upgrade.knows(_DRAINED)):
+            raise
+        upgrade.journal.write("observation", what="already", action="drain", seen=error.message)
+        return
+    upgrade.remember(_DRAINED, jobs=0)
     upgrade.deviation(
         "F.15",
         did="drained blue's queue and proved it empty before removing blue",
@@ -210,16 +327,33 @@ def uninstall_blue(site: Site, upgrade: Upgrade) -> str:
             do="take blue out of it, or delete it, whatever its weight is",
             state="nothing was changed",
         )
-    with upgrade.journal.action("decommission", release=blue.release, namespace=blue.namespace) as done:
-        site.helm.uninstall(blue.release, blue.namespace)
-        done(release=blue.release)
+    facts = {"release": blue.release, "namespace": blue.namespace}
+    if upgrade.decommissioned and site.helm.status(blue.release, blue.namespace) is None:
+        upgrade.journal.write("observation", what="already", action=_REMOVE, **facts)
+        return _ABSENT
+    with upgrade.journal.action(_REMOVE, **facts):
+        _uninstall(site, blue)
     status = site.helm.status(blue.release, blue.namespace)
-    return status.status if status else "absent"
+    return status.status if status else _ABSENT
+
+
+def _uninstall(site: Site, blue: Environment) -> None:
+    """Remove a release that may be gone, or that a helm which outlived a killed attempt is removing right now."""
+    if site.helm.status(blue.release, blue.namespace) is None:
+        return
+    try:
+        site.helm.uninstall(blue.release, blue.namespace)
+    except ClauseFailed:
+        if site.helm.status(blue.release, blue.namespace) is not None:
+            raise
 
 
 def clean_namespace(site: Site, upgrade: Upgrade) -> NamespaceUse:
-    """Delete blue's namespace, unless something in it is still in use (5.2b, F.12)."""
+    """Delete blue's namespace, unless something in it is still in use (5.2b, F.12); one that is gone stays gone."""
     namespace = upgrade.roles.blue.namespace
+    if not site.cluster.has_namespace(namespace):
+        upgrade.journal.write("observation", what="already", action="delete namespace", namespace=namespace)
+        return NamespaceUse(namespace=namespace, in_use=(), deleted=True)
     in_use = site.cluster.in_use(namespace, release=upgrade.roles.blue.release)
     if in_use:
         upgrade.deviation(

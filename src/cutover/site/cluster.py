@@ -307,11 +307,17 @@ class Cluster:
             if not item["metadata"].get("deletionTimestamp")
         )
 
+    def has_namespace(self, name: str) -> bool:
+        """Whether there is a namespace of this name, being deleted or not."""
+        return self._json("GET", f"/api/v1/namespaces/{name}", missing_is_none=True) is not None
+
     def delete_namespace(self, namespace: str, *, bound_s: float = 60.0) -> None:
         """Delete an allowed namespace with all that is in it, and wait until it is gone (5.2b)."""
         self.guard(namespace)
         path = f"/api/v1/namespaces/{namespace}"
-        self._json("DELETE", path, missing_is_none=True)
+        found = self._json("GET", path, missing_is_none=True)
+        if found is not None and not found["metadata"].get("deletionTimestamp"):  # deleted twice it is a conflict
+            self._json("DELETE", path, missing_is_none=True)
         wait_for(
             f"namespace {namespace} to be gone",
             lambda: self._json("GET", path, missing_is_none=True),

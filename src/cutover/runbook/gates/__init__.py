@@ -57,6 +57,7 @@ __all__ = [
     "interval",
     "is_decided",
     "judge",
+    "look",
     "measure",
     "not_borne",
     "over_window",
@@ -85,11 +86,17 @@ def sample(upgrade: Upgrade, site: SitePorts) -> tuple[GateResult, ...]:
     return tuple(_measure(upgrade, site, gate, kept) for gate in GATES.values())
 
 
-def _measure(upgrade: Upgrade, site: SitePorts, gate: Gate, kept: archive.Archive) -> GateResult:
+def look(upgrade: Upgrade, site: SitePorts) -> tuple[GateResult, ...]:
+    """Look at all four metrics on green, now, and keep nothing of it: no verdict rests on this."""
+    return tuple(_measure(upgrade, site, gate, None) for gate in GATES.values())
+
+
+def _measure(upgrade: Upgrade, site: SitePorts, gate: Gate, kept: archive.Archive | None) -> GateResult:
     window_s, at = gate.window_s(upgrade.policy), upgrade.clock.now()
     taken = sampling.metric(upgrade, site, gate, percent=None, at=at, window_s=window_s)
     result = judge(upgrade.policy, taken)
-    kept.keep(result, taken)
+    if kept is not None:
+        kept.keep(result, taken)
     return result
 
 

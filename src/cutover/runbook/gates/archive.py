@@ -2,7 +2,7 @@
 
 One line of `gates/samples.jsonl` a verdict; the journal's `gate` entry names the line's number and the sha256 of its
 bytes, so that a line which is changed, taken out or moved is found. Invariants: a line is never changed once the
-journal names it; what a killed process wrote and the journal does not name is cut off by the next one, and nothing else.
+journal names it; what a killed process left that the journal does not name is cut off by the next, and nothing else.
 """
 
 from __future__ import annotations
