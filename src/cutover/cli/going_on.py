@@ -1,4 +1,4 @@
-"""`cutover resume`, `observe` and `decommission`: go on with a record that another process began."""
+"""`cutover resume`, `observe`, `decommission` and `contract`: go on with a record that another process began."""
 
 from __future__ import annotations
 
@@ -71,6 +71,25 @@ def decommission(*, folder: str | None, target: str | None, record: str | None, 
       cutover decommission records/2027-04-12-0930
     """  # noqa: D301 (click reads the escape)
     go_on("decommission", folder=folder, target=target, records=record, verbose=verbose)
+
+
+@click.command(epilog=EXIT_CODES)
+@options.record
+@options.known_target
+@options.records
+@options.verbose
+def contract(*, folder: str | None, target: str | None, record: str | None, verbose: bool) -> None:
+    """Apply the breaking migrations (category B), once nothing needs the old schema any more. A point of no return.
+
+    Refused, exit code 5, while anything of blue runs, before the window's end, and without the approvals that the
+    policy asks for. A backup of the moment before is proven by restoring it.
+
+    \b
+    Examples:
+      cutover contract
+      cutover contract records/2027-04-12-0930
+    """  # noqa: D301 (click reads the escape)
+    go_on("contract", folder=folder, target=target, records=record, verbose=verbose)
 
 
 def find(folder: str | None, records: str | None) -> Record:

@@ -42,6 +42,7 @@ OWN: Mapping[str, Own] = {
     "observe": Own(place="cutover.cli.going_on:observe", help="Finish the observation window after a cutover."),
     "decommission": Own(place="cutover.cli.going_on:decommission", help="Remove blue after the observation window."),
     "rollback": Own(place="cutover.cli.rollback:rollback", help="Go back to blue from wherever an upgrade stands."),
+    "contract": Own(place="cutover.cli.going_on:contract", help="Apply the breaking migrations, past no return."),
     "status": Own(place="cutover.cli.status:status", help="Say where an upgrade stands and what comes next."),
     "journal": Own(place="cutover.cli.journal:journal", help="Verify a record's journal, or show it."),
     "plan": Own(place="cutover.cli.plan:plan", help="Show what a run would do, without touching the site."),

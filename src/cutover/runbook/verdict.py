@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "cutover/verdict/v1"
 _EVIDENCE = ("before", "after", "missing", "changed", "added")
+_ROLLBACK_PHASE = "rollback"
 _HARDLY_ANY = 3
 """So many clauses are named in a reason; of more, the first ones and how many there are."""
 
@@ -85,7 +86,11 @@ class Verdict:
 
         The upgrade's own code stays what it is: nobody takes a rolled back upgrade for one that passed.
         """
-        return ExitCode.PASSED if self.outcome is Outcome.ROLLED_BACK else self.exit_code
+        if not self.attempts or self.attempts[-1].procedure is not Procedure.ROLLBACK or self.attempts[-1].stopped_by:
+            return self.exit_code
+        back = [entry.data["result"] for entry in self.attempts[-1].entries if entry.event == "clause_finished"]
+        is_proven = Result.PASS in back and set(back) <= {Result.PASS, Result.NOT_RUN}
+        return ExitCode.PASSED if is_proven else (self.exit_code or ExitCode.FAILED)
 
     def count(self, result: Result) -> int:
         """Return how many clauses have a result."""
@@ -420,6 +425,10 @@ def _decide(
         is_cut_short=bool(interrupted or scope != "all"),
         went_back=went_back,
     )
+
+
+def _is_way_back(judged: Judged) -> bool:
+    return judged.clause.phase == _ROLLBACK_PHASE and judged.record.result is Result.PASS
 
 
 def _unspoiled(
