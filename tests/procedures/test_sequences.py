@@ -97,7 +97,8 @@ def test_a_sequence_is_ahead_of_every_id_in_use(dsn: str, tables: str, rows: str
 
 
 def test_the_remedy_mends_it(dsn: str) -> None:
-    database = prepare(dsn, IDENTITY + "INSERT INTO t VALUES (41, 0), (12, 0)")
+    prepare(dsn, IDENTITY)
+    database = prepare(dsn, "INSERT INTO t VALUES (41, 0), (12, 0)")
     with pytest.raises(ClauseFailed) as caught:
         sequences.require_ahead_in(database)
     assert caught.value.seen == "public.t_id_seq gives 1 next, public.t.id holds 41"
