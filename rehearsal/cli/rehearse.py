@@ -16,8 +16,8 @@ import click
 
 from rehearsal.cli import drills
 from rehearsal.cli.common import items_option, object_bytes_option, profile_option, routing_option, say, shows_faults
+from rehearsal.environment import approving, layout, lifecycle, overrides, sandbox
 from rehearsal.environment import faults as listed
-from rehearsal.environment import layout, lifecycle, overrides, sandbox
 from rehearsal.environment.errors import EnvironmentFault, PartFailed
 
 if TYPE_CHECKING:
@@ -144,6 +144,11 @@ def _run_command(place: layout.Place, record: Path, strategy: str | None, *, unt
     return command + (["--until", str(until)] if until else [])
 
 
+def _scope(run: Sequence[str]) -> list[str]:
+    """Return the options of a run that decide its plan."""
+    return [part for at, part in enumerate(run) if {"--strategy", "--until"} & {part, run[at - 1]}]
+
+
 def _explain(
     place: layout.Place,
     run: Sequence[str],
@@ -164,7 +169,7 @@ def _explain(
     if shape.requests:
         rate, bake_s = target.load_for(shape.requests, shape.strategy)
         say(f"   its policy: {rate:g} requests/s and bakes of {bake_s:g} s, for at least {shape.requests:,} requests")
-    say(f"2  inside it: {shlex.join(run)}")
+    say(f"2  inside it, approved by a key of its own: {shlex.join(run)}")
     for fault in armed:
         say(f"   fault {fault.name} at {fault.strikes_at}: {fault.title}")
         said = f", gate {fault.gates[0]}" if fault.gates else ""
@@ -187,9 +192,10 @@ def _perform(
     place: layout.Place, run: Sequence[str], armed: Sequence[listed.Fault], record: Path, strategy: str
 ) -> int:
     record.mkdir(parents=True, exist_ok=True)
+    for fault in armed:
+        overrides.write(place.root / "policy.toml", fault.policy)
+    approving.approve(place, _scope(run))
     if armed:
-        for fault in armed:
-            overrides.write(place.root / "policy.toml", fault.policy)
         _arm(place, armed, record, strategy)
     code = _attend(*sandbox.spawn(place, run, new_group=True))
     if code > _BY_SIGNAL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import tomllib
@@ -12,7 +13,8 @@ import pyrage
 import pytest
 import yaml
 
-from rehearsal.environment import layout, prometheus, routes, sitedata, target
+from rehearsal.environment import approving, layout, prometheus, routes, sitedata, target
+from rehearsal.environment.errors import PartFailed
 from rehearsal.node.catalogue import REPOSITORY, platform_images
 from rehearsal.node.images import build_layout
 
@@ -109,6 +111,27 @@ def test_the_policy_is_what_the_contract_says(strategy: str) -> None:
     _valid("policy.schema.json", document)
     assert document["strategy"] == strategy
     assert document["approval"]["window_start"] < "2027-04-01T12:00:00Z" < document["approval"]["window_end"]
+
+
+def test_a_rehearsal_is_approved_with_a_key_of_the_environments_own(written: Place) -> None:
+    (approver,) = tomllib.loads(written.target.read_text())["approval"]["approvers"]
+    assert "its own environment made" in approver["name"]
+    assert (written.root / "approver.key").stat().st_mode & 0o077 == 0
+    approving.approve(written, ["--until", "2"])
+    (kept,) = (written.root / "approvals").iterdir()
+    envelope = json.loads(kept.read_text())
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    plan = json.loads((written.root / "plan.json").read_text())
+    assert statement["subject"][0]["digest"]["sha256"] == plan["digest"].removeprefix("sha256:")
+    assert {"5.2a", "5.2b", "R.2d"} <= set(statement["predicate"]["covers"])
+    assert plan["scope"] == "until 2"
+
+
+def test_an_approval_that_cannot_be_made_says_why(written: Place) -> None:
+    (written.root / "approver.pub").write_bytes(b"PEM")
+    with pytest.raises(PartFailed, match="could not be approved") as caught:
+        approving.approve(written, [])
+    assert "key of rehearsal" in caught.value.seen
 
 
 def test_what_the_target_names_is_there_or_is_the_seeds(written: Place) -> None:
