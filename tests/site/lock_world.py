@@ -38,7 +38,7 @@ DURATION_S, RENEW_S = 2.0, 0.4
 LEASE_S = 3
 """Both, in whole seconds: what the Lease says."""
 BOUND_S = 20.0
-AT_ONCE_S = 1.0
+AT_ONCE_S = 2.0
 NAMESPACE = layout.BLUE_NAMESPACE
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{lock.NAME}"
 RECORD = "2027-01-02-0304"
@@ -139,6 +139,8 @@ def one_after_the_other(site: Site) -> None:
     held = site.look()
     assert (held.is_held, held.journal_length, held.journal_head, held.record) == (False, 5, digest(5), RECORD)
     assert not first.release()
+    with pytest.raises(RuntimeError):
+        first.acquire()
     second = site.lock()
     assert second.acquire().fence == second.fence == 2
     assert site.look().journal_length == 5, "the same record's: known until it says otherwise"
@@ -306,6 +308,24 @@ def noticed_by_a_flush(site: Site) -> None:
     assert len(reasons) == 1
 
 
+def told_without_waiting(site: Site) -> None:
+    """Be told of the loss in one thread while another, which the first waits for, flushes: neither hangs."""
+    busy, told = threading.Lock(), threading.Event()
+
+    def on_lost(_reason: str) -> None:
+        with busy:
+            told.set()
+
+    ours = site.lock(on_lost=on_lost)
+    ours.acquire()
+    site.edit({"op": "remove", "path": "/metadata/annotations"})
+    with busy:
+        wait_for("the loss", lambda: ours.fence, until=lambda fence: not fence, bound_s=BOUND_S, interval_s=0.02)
+        with pytest.raises(Refused, match="no longer ours"):
+            ours.flush()
+    assert told.wait(BOUND_S)
+
+
 def a_label_in_between(site: Site) -> None:
     """Change what decides nothing: that makes another version of the Lease, and is no hindrance."""
     ours = site.lock()
@@ -358,7 +378,7 @@ def server_stalls(site: Site) -> None:
     finally:
         os.kill(site.server, signal.SIGCONT)
     reason, lost_s = reasons[0]
-    assert DURATION_S - RENEW_S - 0.2 <= lost_s - stopped_s <= DURATION_S + 0.3
+    assert DURATION_S - RENEW_S - 0.2 <= lost_s - stopped_s <= DURATION_S + 1
     assert "does not answer" in reason
     assert len(reasons) == 1
     # What was on its way when the server stopped may still arrive.
@@ -415,6 +435,7 @@ SCENARIOS = {
         slow_clock_elsewhere,
         taken_from_us,
         noticed_by_a_flush,
+        told_without_waiting,
         a_label_in_between,
         deleted,
         server_stalls,

@@ -182,8 +182,7 @@ class Lock:
         """Ask nothing yet.
 
         duration_s: without a renewal for so long the lock is lost; the Lease says `renew_s` more, and whoever takes
-        over waits for that. on_lost: called with the reason, in the renewing thread or the one that flushes, and must
-        wait for neither.
+        over waits for that. on_lost: called with the reason, in the renewing thread or the one that flushes.
         """
         self._cluster = cluster
         self._namespace = namespace
@@ -198,6 +197,7 @@ class Lock:
         self._fence = 0
         self._renewed_s = 0.0
         self._lost = ""
+        self._told = False
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._watched: tuple[object, float] | None = None
@@ -210,6 +210,8 @@ class Lock:
         wait_s: how long to wait for a holder that lives. One that looks dead is watched for as long as its Lease says,
         whatever `wait_s`. Raises: Refused `locked` naming the holder; CouldNotMeasure.
         """
+        if self._thread is not None:
+            raise RuntimeError("a lock is taken once")
         seen = self._try()
         if isinstance(seen, Held):
             seen = self._outwait(seen, wait_s, listener)
@@ -288,7 +290,7 @@ class Lock:
                 if error.facts.get("status") in {404, 409}:
                     raise _QuickerError from error
                 raise
-            self._fence, self._renewed_s, self._lost = fence, began_s, ""
+            self._fence, self._renewed_s = fence, began_s
         return Taken(fence=fence, over_from=dead, why=why)
 
     def _looks_dead(self, held: Held) -> bool:
@@ -335,7 +337,11 @@ class Lock:
         """
         if not self._fence:
             raise RuntimeError("the lock was not taken")
-        self._renew()
+        try:
+            self._renew()
+        except Refused:
+            self._tell()
+            raise
 
     @property
     def fence(self) -> int:
@@ -353,6 +359,7 @@ class Lock:
             try:
                 self._renew()
             except Refused:
+                self._tell()
                 return
             except CutoverError as error:
                 pause_s, problem = self._renew_s / 4, f"{error.message} ({error.seen})"
@@ -360,6 +367,7 @@ class Lock:
                 pause_s = self._renew_s
             if self._left_s() <= 0:
                 self._lose(f"the lock could not be renewed for {self._duration_s:g} s: {problem}")
+                self._tell()
                 return
 
     def _left_s(self) -> float:
@@ -413,10 +421,15 @@ class Lock:
 
     def _lose(self, reason: str) -> None:
         with self._sending:
-            if self._lost or self._ending.is_set():
+            self._lost = self._lost or reason
+
+    def _tell(self) -> None:
+        """Say once that the lock was lost; nothing is held meanwhile that the one who is told could wait for."""
+        with self._sending:
+            if self._told or self._ending.is_set():
                 return
-            self._lost = reason
-        self._on_lost(reason)
+            self._told = True
+        self._on_lost(self._lost)
 
     def _no_longer(self) -> Refused:
         return Refused(
