@@ -437,6 +437,7 @@ def _summary(record: Record, facts: Mapping[str, Any]) -> Table:
                 (approval.get("approved_by") or "not recorded", ""),
                 (wording.moment(approval.get("approved_at", "")), "soft"),
                 (f"“{meaning}”" if meaning else "", "soft"),
+                (approval.get("signature", ""), "soft"),
             ],
         ),
         (

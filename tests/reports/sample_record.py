@@ -315,6 +315,7 @@ class Sample:
                 "approved_by": "B. Person",
                 "meaning": "go, window agreed",
                 "approved_at": "2026-11-22T16:10:00Z",
+                "signature": "signed: B. Person with key 1300ab5783848215",
             },
             "operator": "ci@runner",
             "commands": sum(entry.event == "command" for entry in entries),

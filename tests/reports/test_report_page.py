@@ -88,7 +88,7 @@ def test_the_first_page_says_what_the_verdict_says(tmp_path: Path) -> None:
     assert "PASSED" in text
     assert sample_record.NOTICE in text
     assert "A. Person" in text
-    assert "B. Person 22 Nov 2026, 16:10:00 UTC “go, window agreed”" in text
+    assert "B. Person 22 Nov 2026, 16:10:00 UTC “go, window agreed” signed: B. Person with key 1300ab57" in text
     assert "6 clauses: 4 pass, 0 fail, 2 not run" in text
     assert "before 12\u00a0408 = unchanged 12\u00a0408 + changed 0 + missing 0" in text
     assert "added 391" in text
