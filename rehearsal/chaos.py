@@ -9,12 +9,9 @@ every case is as it should be.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,21 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rehearsal import asked, chained, killing, survey, tables
-from rehearsal.environment import layout, lifecycle, sandbox
+from rehearsal import asked, chained, killing, survey, tables, upgrades
+from rehearsal.environment import layout, lifecycle
 from rehearsal.moments import Case, Kill, cases, of_shard
+from rehearsal.upgrades import STRATEGIES, Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 PREFIX = "chaos-"
-ITEMS = 100
-LONGEST_ATTEMPT_S = 240.0
 SHOWN = 12
 """Of the differences of one case; all are in its result."""
-KILLED = 128 + signal.SIGKILL
 PASSED = "PASSED"
-STRATEGIES = ("gradual", "instant")
 CHANGING = frozenset(
     {"install green", "run migrations", "shift", "promote", "update document", "decommission", "delete namespace"}
 )
@@ -49,7 +43,6 @@ SURVEY, RESULT = "survey.json", "result.json"
 _PHASES = {"prerequisites": "1", "evidence": "4", **{number: number for number in "12345"}}
 """What is part of which phase, by the name that a plan has for it."""
 _TORN = '{"seq":'
-_LOOK_S = 0.02
 _MARKS = ("percent", "document", "release", "category", "to", "namespace")
 """What tells one such action from another of its name."""
 HEAD = ("strategy", "sites", "kills", "inside of actions", "with half a line", "as uninterrupted", "s a site")
@@ -64,16 +57,6 @@ TIMES = (
     "start and record",
     "run, in all",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One process that worked on the upgrade."""
-
-    exit_code: int
-    duration_s: float
-    output: str
-    """Its file, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,13 +185,13 @@ def references(folder: Path) -> list[Path]:
 
 def spent_in(kept: Path) -> list[str]:
     """Return where the time of an uninterrupted run went, in seconds, in the order of `TIMES`."""
-    result = _document(kept / RESULT)
-    plan = _document(record_in(kept) / "plan.json")
+    result = upgrades.read_document(kept / RESULT)
+    plan = upgrades.read_document(upgrades.record_in(kept) / "plan.json")
     if not result or not plan:
         return []
     phase_of = {clause["id"]: str(clause["phase"]) for clause in plan["clauses"]}
     spent: dict[str, float] = defaultdict(float)
-    for entry in chained.entries(record_in(kept) / "journal.jsonl"):
+    for entry in chained.entries(upgrades.record_in(kept) / "journal.jsonl"):
         if entry["event"] == "clause_finished":
             spent[_PHASES.get(phase_of.get(entry["clause"], ""), "")] += entry["data"].get("duration_s") or 0.0
     run_s = result["attempts"][0]["duration_s"]
@@ -237,40 +220,33 @@ def reference(folder: Path, strategy: str, *, again: bool = False) -> list[dict[
         (kept / RESULT).write_text(json.dumps(result.document(), indent=1), encoding="utf-8")
         click.echo(f"✔ reference {strategy}, {result.attempts[0].duration_s:.0f} s")
     if not chosen_from.exists():
-        shutil.copy(record_in(kept) / "journal.jsonl", chosen_from)
+        shutil.copy(upgrades.record_in(kept) / "journal.jsonl", chosen_from)
     return chained.entries(chosen_from)
 
 
 def perform(case: Case, folder: Path, *, kept: Path | None = None) -> Result:
     """Bring a site up, run, kill and go on until the upgrade is through, then judge. kept: where, for the reference."""
-    from rehearsal.environment import assembly, sitedata, target  # noqa: PLC0415 - bring much along
-
     own = kept or folder / case.name
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True)
-    place = layout.Place.named(f"{PREFIX}{case.name}"[:40].rstrip("-"))
     began = time.monotonic()
-    shape = target.Shape(strategy=case.strategy, profile="fast")
-    try:
-        came_up_s = assembly.up(place, lambda _: None, tied=True, history=sitedata.History(items=ITEMS), shape=shape)
+    with upgrades.site(f"{PREFIX}{case.name}", case.strategy) as (place, came_up_s):
         attempts, struck = _go_through(place, case, own)
         expected = folder / f"reference-{case.strategy}" / SURVEY
         differences = list(judge(place, own, attempts=attempts, killed=sum(struck), expected=expected))
-    finally:
-        lifecycle.down(place)
     if not differences and kept is None:
-        _keep_little(own)
+        upgrades.keep_little(own)
     return Result(
         case=case.name,
         strategy=case.strategy,
         kills=case.kills,
         struck=tuple(struck),
         attempts=tuple(attempts),
-        came_up_s=round(came_up_s, 1),
+        came_up_s=came_up_s,
         duration_s=round(time.monotonic() - began, 1),
         differences=tuple(differences),
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=_commit(),
+        commit=upgrades.commit(),
     )
 
 
@@ -279,12 +255,13 @@ def _go_through(place: layout.Place, case: Case, own: Path) -> tuple[list[Attemp
     attempts: list[Attempt] = []
     struck = [False] * len(case.kills)
     told = own / "told"
-    while not attempts or attempts[-1].exit_code == KILLED:
+    while not attempts or attempts[-1].exit_code == upgrades.KILLED:
         left = [number for number, hit in enumerate(struck) if not hit]
         told.unlink(missing_ok=True)
         order = killing.Order(moments=tuple(case.kills[number].moment for number in left), told=str(told))
-        attempts.append(_attempt(place, own, len(attempts) + 1, case.strategy, order))
-        if attempts[-1].exit_code == KILLED and told.exists():
+        output = own / f"output-{len(attempts) + 1}.txt"
+        attempts.append(upgrades.attempt(place, _command(place, own, case.strategy), output=output, order=order))
+        if attempts[-1].exit_code == upgrades.KILLED and told.exists():
             number = left[int(told.read_text(encoding="ascii"))]
             struck[number] = True
             if case.kills[number].is_torn:
@@ -292,75 +269,20 @@ def _go_through(place: layout.Place, case: Case, own: Path) -> tuple[list[Attemp
     return attempts, struck
 
 
-def _attempt(place: layout.Place, own: Path, number: int, strategy: str, order: killing.Order) -> Attempt:
-    """Run or go on, with kills armed; a record that has no line yet is no record, and one is begun."""
-    record = record_in(own)
-    command = [sys.executable, "-m", "cutover.cli"]
-    if not record.exists():
-        command += ["run", "--target", str(place.target), "--record", str(own), "--strategy", strategy]
-    else:
-        command += ["resume", str(record), "--target", str(place.target)]
-    output = own / f"output-{number}.txt"
-    began = time.monotonic()
-    with _armed(order):
-        between, inner = sandbox.spawn(place, command, new_group=True, log=output)
-    code = _wait(between, inner, began + LONGEST_ATTEMPT_S)
-    return Attempt(exit_code=code, duration_s=round(time.monotonic() - began, 2), output=output.name)
-
-
-@contextlib.contextmanager
-def _armed(order: killing.Order) -> Iterator[None]:
-    """Let processes that are started meanwhile load the plugin that kills."""
-    said = {killing.VARIABLE: order.write(), "PYTEST_ADDOPTS": f"-p {killing.PLUGIN}"} if order.moments else {}
-    before = {name: os.environ.get(name) for name in said}
-    os.environ.update(said)
-    try:
-        yield
-    finally:
-        for name, text in before.items():
-            os.environ.pop(name, None)
-            if text is not None:
-                os.environ[name] = text
-
-
-def _wait(between: int, inner: int, deadline_s: float) -> int:
-    """Return the exit code of a command; one that does not end in time is ended, and then -1."""
-    while time.monotonic() < deadline_s:
-        ended, status = os.waitpid(between, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(_LOOK_S)
-    os.kill(inner, signal.SIGKILL)
-    os.waitpid(between, 0)
-    return -1
+def _command(place: layout.Place, own: Path, strategy: str) -> list[str]:
+    """Return what begins the upgrade, or goes on with it; a record that has no line yet is no record."""
+    record = upgrades.record_in(own)
+    if record.exists():
+        return ["resume", str(record), "--target", str(place.target)]
+    return ["run", "--target", str(place.target), "--record", str(own), "--strategy", strategy]
 
 
 def _tear(own: Path) -> None:
     """Leave half a line at the end of the journal, as a process does that dies while it writes."""
-    path = record_in(own) / "journal.jsonl"
+    path = upgrades.record_in(own) / "journal.jsonl"
     if path.exists():
         with path.open("a", encoding="utf-8") as file:
             file.write(_TORN)
-
-
-def record_in(own: Path) -> Path:
-    """Return the record in a case's folder, one with a line; a path that does not exist when there is none yet."""
-    journals = [path for path in sorted(own.glob("*/journal.jsonl")) if b"\n" in path.read_bytes()]
-    return journals[-1].parent if journals else own / "no-record"
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(layout.PROJECT), "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def _keep_little(own: Path) -> None:
-    """Remove of a sound case what takes room: its journal, verdict and outputs stay."""
-    record = record_in(own)
-    for path in record.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
@@ -372,11 +294,11 @@ def judge(place: layout.Place, own: Path, *, attempts: Sequence[Attempt], killed
     expected: the survey of the site where nobody was killed; what is compared when it is not there is nothing.
     """
     environment = dict(os.environ)
-    record = record_in(own)
+    record = upgrades.record_in(own)
     if attempts[-1].exit_code != 0:
         yield f"attempt {len(attempts)} ended with exit code {attempts[-1].exit_code}, see {attempts[-1].output}"
         return  # what the site is like then follows from it
-    verdict = _document(record / "verdict.json")
+    verdict = upgrades.read_document(record / "verdict.json")
     if verdict.get("result") != PASSED:
         yield f"the verdict is {verdict.get('result', 'absent')}"
     yield from of_journal(record / "journal.jsonl", killed=killed)
@@ -389,14 +311,10 @@ def judge(place: layout.Place, own: Path, *, attempts: Sequence[Attempt], killed
     ):
         if found != wanted:
             yield f"{what}: {found}"
-    module = ("-m", "rehearsal.survey", "--state", str(place.root))
-    code, said = asked.inside(place.name, sys.executable, *module, environment=environment)
-    if code != 0:
-        yield "the site could not be looked at"
-        return
-    (own / SURVEY).write_text(said, encoding="utf-8")
+    site = upgrades.look_at(place)
+    (own / SURVEY).write_text(json.dumps(site, ensure_ascii=False, indent=1), encoding="utf-8")
     if expected.exists():
-        yield from survey.differences(_document(expected), json.loads(said))
+        yield from survey.differences(upgrades.read_document(expected), site)
 
 
 def of_journal(path: Path, *, killed: int) -> Iterator[str]:
@@ -425,13 +343,6 @@ def _changes(entry: Mapping[str, Any]) -> bool:
 def _deed(entry: Mapping[str, Any]) -> str:
     data = entry["data"]
     return " ".join([str(data["action"]), *(str(data[name]) for name in _MARKS if name in data)])
-
-
-def _document(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    return {}
 
 
 if __name__ == "__main__":

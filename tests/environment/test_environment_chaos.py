@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rfc8785
 
-from rehearsal import chained, chaos, killing, moments, survey
+from rehearsal import chained, chaos, killing, moments, survey, upgrades
 from rehearsal.environment import layout
 from rehearsal.killing import Moment, Order
 
@@ -409,7 +409,7 @@ def _result(tmp_path: Path, *, struck: tuple[bool, ...], differences: tuple[str,
         strategy="gradual",
         kills=(kill,) * len(struck),
         struck=struck,
-        attempts=(chaos.Attempt(exit_code=137, duration_s=1.0, output="output-1.txt"),),
+        attempts=(upgrades.Attempt(exit_code=137, duration_s=1.0, output="output-1.txt"),),
         came_up_s=6.0,
         duration_s=60.0,
         differences=differences,
@@ -453,14 +453,14 @@ def test_of_a_case_that_was_done_again_the_newest_result_counts(tmp_path: Path) 
 
 def test_results_are_kept_and_half_a_line_ends_a_torn_journal(tmp_path: Path) -> None:
     assert chaos.results_in(tmp_path) == []
-    assert not chaos.record_in(tmp_path).exists()
+    assert not upgrades.record_in(tmp_path).exists()
     record, given_up = tmp_path / "2026-11-23-1000", tmp_path / "2026-11-23-1001"
     for folder in (record, given_up):
         folder.mkdir()
     (given_up / "journal.jsonl").touch()
-    assert not chaos.record_in(tmp_path).exists()
+    assert not upgrades.record_in(tmp_path).exists()
     _journal(record, [_line("run_started")])
-    assert chaos.record_in(tmp_path) == record
+    assert upgrades.record_in(tmp_path) == record
     chaos._tear(tmp_path)
     assert chained.broken_line(record / "journal.jsonl") == 2
 
@@ -468,10 +468,10 @@ def test_results_are_kept_and_half_a_line_ends_a_torn_journal(tmp_path: Path) ->
 def test_the_plugin_is_armed_for_the_processes_started_meanwhile_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-v")
     order = Order(moments=(INTENT,), told="told")
-    with chaos._armed(order):
+    with upgrades.armed(order):
         assert Order.read(os.environ[killing.VARIABLE]) == order
         assert killing.PLUGIN in os.environ["PYTEST_ADDOPTS"]
     assert os.environ["PYTEST_ADDOPTS"] == "-v"
     assert killing.VARIABLE not in os.environ
-    with chaos._armed(Order(moments=(), told="told")):
+    with upgrades.armed(Order(moments=(), told="told")):
         assert killing.VARIABLE not in os.environ
