@@ -62,7 +62,8 @@ def running(folder: Path) -> Iterator[PostgresServer]:
     subprocess.run([*other, *initdb], check=True, capture_output=True, timeout=60)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    options = ["-p", str(port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    settings = ("listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "synchronous_commit=off")
+    options = ["-p", str(port), "-k", "", *(word for setting in settings for word in ("-c", setting))]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*other, str(programs / "postgres"), "-D", str(data), *options], stderr=log)
     server = PostgresServer(port=port, programs=programs)

@@ -32,21 +32,30 @@ class Logged:
 class EvidenceTree:
     """The trees over all evidence as this process has read them; two readers each, since recording runs ahead."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, key: ec.EllipticCurvePrivateKey, *, knows: int = max(_TABLES)) -> None:
+        """Take the key that signs roots, and the newest leaf schema that this release knows."""
         self._key = key
+        self._knows = knows
         self._recorded = {schema: LeafReader(table, "leaf_index") for schema, table in _TABLES.items()}
         self._derived = {schema: LeafReader(table, "leaf_index") for schema, table in _TABLES.items()}
 
     async def record(
         self, connection: asyncpg.Connection, scan: makers.Scan, logged: Sequence[Logged], now: dt.datetime
     ) -> bool:
-        """Write a scan's evidence and finish the scan; give False where an earlier attempt did."""
+        """Write a scan's evidence and finish the scan; give False where an earlier attempt did.
+
+        Raises:
+            LeavesError: the leaf schema in force is newer than this release.
+
+        """
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", leaves.TREE_LOCK_KEY)
             status = await connection.fetchval("SELECT status FROM scans WHERE id = $1", scan.id)
             if status == "done":
                 return False
             schema = await authoritative_schema(connection)
+            if schema > self._knows:
+                raise LeavesError(f"leaf schema {schema} is in force, this release knows none after {self._knows}")
             start = int(await connection.fetchval("SELECT coalesce(max(leaf_index) + 1, 0) FROM evidence"))
             frontier = await self._recorded[schema].frontier(connection, start)
             hashed = []

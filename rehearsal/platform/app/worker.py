@@ -60,7 +60,7 @@ class Worker:
         self._key = keys.load_signing_key(settings.signing_key_pem)
         self._log_key = keys.load_log_key(settings.log_signing_key_pem)
         self._log = TransparencyLog(connections.log, settings.log_origin)
-        self._tree = EvidenceTree(self._key)
+        self._tree = EvidenceTree(self._key, knows=leaves.SCHEMA_OF_RELEASE[settings.release])
         self.stopping = asyncio.Event()
 
     async def work(self) -> None:

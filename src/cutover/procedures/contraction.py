@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cutover.errors import ClauseFailed, Refused
 from cutover.procedures import backups, release
+from cutover.procedures.migrating import migrating
 from cutover.procedures.release import INSTANCE_LABEL
 from cutover.procedures.restore import BEFORE_CONTRACT, BREAKING
 from cutover.runbook import approval
@@ -88,7 +89,7 @@ def contract(site: Site, upgrade: Upgrade) -> Contracted:
 
     Raises:
         Timeout: the platform refuses it up to the policy's bound, as while it still derives what B relies on.
-        Refused: no backup of the record is from before.
+        Refused, ClauseFailed: another run migrates, or somebody waited too long for a lock; see `migrating`.
     """
     green, wanted = upgrade.roles.green, upgrade.target.upgrade.to_release
     applied: tuple[str, ...] = ()
@@ -100,7 +101,10 @@ def contract(site: Site, upgrade: Upgrade) -> Contracted:
             "contract-backup", restored={title: [one.rows, one.checksum] for title, one in sorted(restored.items())}
         )
         _require_same(backup.tables, restored)
-        with upgrade.journal.action(ACTION, category=BREAKING, migrations=pending) as done:
+        with (
+            migrating(site, upgrade),
+            upgrade.journal.action(ACTION, category=BREAKING, migrations=pending) as done,
+        ):
             applied = _run(site, upgrade)
             done(applied=list(applied))
     else:

@@ -308,6 +308,7 @@ def _swap(site: Site, upgrade: Upgrade, work: Restoration, *, known: Sequence[Lo
     """
 
     def once() -> Swapped | None:
+        work.discard_mapped()
         try:
             with upgrade.shield(), work.writers_stopped() as swap:
                 work.refresh_copy()

@@ -220,6 +220,10 @@ class Restoration:
                 do="correct the reverse mapping with whoever ships it; nothing was changed",
             ) from error
 
+    def discard_mapped(self) -> None:
+        """Drop the mapped copy: it is made again, and dropping takes its time, which nobody should wait for."""
+        self._drop(self.names.mapped)
+
     def carry_over(self, *, why_absent: str = "") -> Carried:
         """Bring the mapped rows into the restored database. why_absent: why something may not have been mapped back."""
         with self._both(self.names.mapped, self.names.restored) as (mapped, restored):
