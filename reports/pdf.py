@@ -71,6 +71,7 @@ _TONE_OF = {
     "ERROR": "bad",
     "INCONCLUSIVE": "warn",
     "INCOMPLETE": "warn",
+    "ROLLED_BACK": "warn",
 }
 _BADGES = {"PASS": "pass", "NOT_RUN": "not run", "INCONCLUSIVE": "inconclusive"}
 _WINDOW = re.compile(r"\[(\d+(?:ms|s|m|h|d))\]")
@@ -445,6 +446,7 @@ def _summary(record: Record, facts: Mapping[str, Any]) -> Table:
             [
                 (record.operator or "not recorded", ""),
                 (f"{record.strategy or 'unknown'} strategy, scope: {record.scope or 'unknown'}", "soft"),
+                *((line, "soft") for line in wording.attempts(record)),
             ],
         ),
         ("CLAUSES", [(wording.counts(record), ""), *shown]),

@@ -19,9 +19,12 @@ from cutover.clock import parse_rfc3339
 from cutover.errors import CutoverError
 from cutover.model import Result
 from cutover.runbook import proof
+from cutover.runbook.attempts import RESUMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from cutover.runbook.journal import Entry
 
 NO_VERDICT = "NONE"
 """The outcome of a record without a readable verdict."""
@@ -279,6 +282,27 @@ class Rollback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptView:
+    """One process's work on the record."""
+
+    number: int
+    procedure: str
+    operator: str
+    started: datetime | None
+    finished: datetime | None
+    """The time of its last line."""
+    broken_off: bool
+    """It never ended in order."""
+    stopped_by: str
+    result: str
+    """Empty of the newest: the verdict is its result."""
+    reason: str
+    """Why a person asked for it."""
+    kept: int
+    """Clauses whose earlier result stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A record's folder."""
 
@@ -315,7 +339,7 @@ class Record:
     gates: tuple[GateView, ...]
     seconds: tuple[LoadView, ...]
     load: Mapping[str, Any]
-    """load/summary.json, or what the verdict holds of it."""
+    """The sums of every attempt's summary.json, or what the verdict holds of them."""
     evidence: Mapping[str, int]
     weights: tuple[WeightView, ...]
     shares: tuple[ShareView, ...]
@@ -335,6 +359,8 @@ class Record:
     serving_first: str
     """The colour that served when the run began; empty when unknown."""
     versions: Mapping[str, str]
+    attempts: tuple[AttemptView, ...] = ()
+    """Every process that worked on the record; empty in older ones."""
     problems: tuple[str, ...] = field(default=())
 
     def count(self, result: str) -> int:
@@ -355,6 +381,21 @@ class Record:
     def events(self, *names: str) -> Iterator[Line]:
         """Yield the journal's lines of some events."""
         return (line for line in self.lines if line.event in names)
+
+
+def _attempt(raw: Mapping[str, Any]) -> AttemptView:
+    return AttemptView(
+        number=_whole(raw.get("number")) or 0,
+        procedure=_text(raw.get("procedure")),
+        operator=_text(raw.get("operator")),
+        started=_time(raw.get("started")),
+        finished=_time(raw.get("finished")),
+        broken_off=raw.get("broken_off") is True,
+        stopped_by=_text(raw.get("stopped_by")),
+        result=_text(raw.get("result")),
+        reason=_text(raw.get("reason")),
+        kept=_whole(raw.get("kept")) or 0,
+    )
 
 
 class _Reader:
@@ -419,6 +460,7 @@ def read(folder: Path) -> Record:
     journal_head, journal_problem = _chain(folder / "journal.jsonl", verdict)
     commands = _commands(lines)
     traffic = _object(verdict.get("traffic")) or proof.document(lines)
+    loads = _loads(folder)
     return Record(
         folder=folder,
         verdict=verdict,
@@ -446,8 +488,15 @@ def read(folder: Path) -> Record:
         deviations=_deviations(verdict, lines),
         commands=commands,
         gates=tuple(_gate(line) for line in lines if line.event == "gate"),
-        seconds=tuple(_second(raw) for raw in reader.lines("load/requests.jsonl") if _time(raw.get("time"))),
-        load={**_object(verdict.get("load")), **reader.json("load/summary.json", expected=False)},
+        seconds=tuple(
+            _second(raw)
+            for load in loads
+            for raw in reader.lines(f"{load}/requests.jsonl")
+            if _time(raw.get("time")) is not None
+        ),
+        load=_load(
+            _object(verdict.get("load")), [reader.json(f"{load}/summary.json", expected=False) for load in loads]
+        ),
         evidence=_evidence(verdict, lines),
         weights=tuple(
             WeightView(time=line.time, percent=_number(line.data.get("percent")) or 0.0)
@@ -459,13 +508,18 @@ def read(folder: Path) -> Record:
         way_back=_way_back(_object(traffic.get("rollback"))),
         markers=_markers(_object(traffic.get("markers"))),
         probe=_numbers(traffic.get("probe")),
-        probed=_probed(reader.lines("load/probe.jsonl")),
-        latencies=_latencies(reader.json("load/phases.json", expected=False)),
+        probed=tuple(second for load in loads for second in _probed(reader.lines(f"{load}/probe.jsonl"))),
+        latencies=tuple(
+            view
+            for load in loads
+            for view in _latencies(reader.json(f"{load}/phases.json", expected=False), attempt=_attempt_of(load))
+        ),
         rollback=_rollback(verdict, lines),
         observation=_object(verdict.get("observation")),
         points_of_no_return=tuple(_text(name) for name in _list(plan.get("points_of_no_return"))),
         serving_first=_serving_first(lines),
         versions=_texts(verdict.get("versions") or head.get("versions")),
+        attempts=tuple(_attempt(raw) for raw in map(_object, _list(verdict.get("attempts")))),
         problems=tuple(reader.problems),
     )
 
@@ -487,14 +541,23 @@ def _chain(path: Path, verdict: Mapping[str, Any]) -> tuple[str, str]:
     """Return the digest of the journal's last line, and what is wrong with its chain."""
     from cutover.runbook.journal import Journal  # noqa: PLC0415  # the only part of the engine that is needed
 
-    expected = _text(_object(verdict.get("journal")).get("head")) or None
+    sealed = _object(verdict.get("journal"))
+    expected = _text(sealed.get("head")) or None
     try:
-        entries = Journal.verify(path, head=expected)
+        entries = Journal.verify(path)
+        if expected is not None and not _is_gone_on_with(entries, expected, _whole(sealed.get("entries")) or 0):
+            Journal.verify(path, head=expected)
     except CutoverError as problem:
         return "", str(problem)
     except OSError as problem:
         return "", f"it cannot be read: {problem.strerror or problem}"
     return (entries[-1].digest if entries else "", "")
+
+
+def _is_gone_on_with(entries: Sequence[Entry], head: str, count: int) -> bool:
+    """Whether a later attempt, which has no verdict, went on from the end that the verdict names."""
+    sealed, later = entries[max(0, count - 1) : count], entries[count : count + 1]
+    return bool(sealed and later) and sealed[0].digest == head and later[0].event == RESUMED
 
 
 def _digest(path: Path) -> str:
@@ -727,15 +790,46 @@ def _markers(raw: Mapping[str, Any]) -> MarkersView | None:
     )
 
 
-def _latencies(document: Mapping[str, Any]) -> tuple[LatencyView, ...]:
+def _loads(folder: Path) -> tuple[str, ...]:
+    """Return the folders of the loads, relative to the record: the first attempt's, then those of later ones."""
+    later = [
+        path.name for path in (folder / "load").glob("attempt-*") if path.name.removeprefix("attempt-").isdecimal()
+    ]
+    return ("load", *(f"load/{name}" for name in sorted(later, key=lambda name: int(name.removeprefix("attempt-")))))
+
+
+def _attempt_of(load: str) -> int:
+    name = PurePosixPath(load).name
+    return int(name.removeprefix("attempt-")) if name != "load" else 1
+
+
+def _load(judged: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what all loads together sent and got; where both tell of it, the verdict's word of several stands."""
+    known = [summary for summary in summaries if summary]
+    if len(known) <= 1:
+        return {**judged, **(known[0] if known else {})}
+    total: dict[str, Any] = {}
+    for name in ("planned", "attempted", "failed", "reads", "writes", "scans", "seconds", "markers_acknowledged"):
+        total[name] = sum(_number(summary.get(name)) or 0 for summary in known)
+        total[name] = total[name] if name == "seconds" else int(total[name])
+    colours = {name for summary in known for name in _numbers(summary.get("by_colour"))}
+    total["by_colour"] = {
+        name: int(sum(_numbers(summary.get("by_colour")).get(name, 0) for summary in known)) for name in colours
+    }
+    total["failures"] = [failure for summary in known for failure in _list(summary.get("failures"))]
+    return {**total, **judged}
+
+
+def _latencies(document: Mapping[str, Any], *, attempt: int) -> tuple[LatencyView, ...]:
     """Return a row for each colour of each phase, and one for the probe."""
+    again = f" (attempt {attempt})" if attempt > 1 else ""
     found = []
     for phase in map(_object, _list(document.get("phases"))):
         probe = _object(phase.get("probe"))
         rows = {**_object(phase.get("colours")), **({PROBE: {**probe, "count": probe.get("planned")}} if probe else {})}
         found += [
             LatencyView(
-                phase=_text(phase.get("phase")),
+                phase=_text(phase.get("phase")) + again,
                 colour=colour,
                 count=_whole(facts.get("count")) or 0,
                 failed=_whole(facts.get("failed")) or 0,

@@ -38,9 +38,10 @@ def build(record: Record) -> str:
         ("Evidence", wording.evidence(record)),
         ("Traffic", wording.traffic(record)),
         ("Undo", wording.undo(record)),
+        ("Attempts", ("; ".join(wording.attempts(record)), "")),
         ("Deviations from the guide", (", ".join(d.id for d in record.deviations) or "none", "")),
     )
-    lines += [f"| {name} | {_plain('; '.join(part for part in parts if part))} |" for name, parts in rows]
+    lines += [f"| {name} | {_plain('; '.join(part for part in parts if part))} |" for name, parts in rows if any(parts)]
     troubled = [clause for clause in record.clauses if clause.result in wording.BAD]
     if troubled:
         lines += ["", "| Clause | Result | Reason | Next |", "|---|---|---|---|"]

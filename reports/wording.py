@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from reports.record import ClauseView, GateView, Record
+    from reports.record import AttemptView, ClauseView, GateView, Record
 
 BAD = ("FAIL", "ERROR", "INCONCLUSIVE")
 RESULT_WORDS = {"PASS": "pass", "FAIL": "fail", "ERROR": "not measurable", "INCONCLUSIVE": "inconclusive"}
@@ -123,6 +123,29 @@ def counts(record: Record) -> str:
     parts += [f"{record.count(name)} {RESULT_WORDS[name]}" for name in ("ERROR", "INCONCLUSIVE") if record.count(name)]
     parts.append(f"{record.count('NOT_RUN')} not run")
     return f"{many(len(record.clauses), 'clause')}: {', '.join(parts)}"
+
+
+def attempts(record: Record) -> list[str]:
+    """Return a line for each process that worked on the record; none when there was one alone."""
+    return [_attempt(one) for one in record.attempts] if len(record.attempts) > 1 else []
+
+
+def _attempt(one: AttemptView) -> str:
+    end = f"stopped by {one.stopped_by}" if one.stopped_by else one.result
+    ending = "broken off" if one.broken_off else end
+    parts = [
+        f"{one.number}. {one.procedure} by {one.operator or 'unknown'}",
+        f"{moment_of(one.started)} to {clock(one.finished)}",
+        ending,
+        f"{many(one.kept, 'clause')} kept from before" if one.kept else "",
+        f"“{one.reason}”" if one.reason else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def moment_of(time: datetime | None) -> str:
+    """Return a time for people, to the second: 23 Nov 2026, 04:12:07."""
+    return time.strftime("%-d %b %Y, %H:%M:%S") if time is not None else "unknown"
 
 
 def not_run_reasons(record: Record) -> list[tuple[str, int]]:
@@ -271,6 +294,11 @@ def lead(record: Record) -> str:
         if record.observation.get("state") == "running" and observed:
             ending += f"; the observation runs until {moment(str(observed))}"
         return f"Every clause that this plan performs passed{ending}."
+    if record.result == "ROLLED_BACK":
+        asked = next((one.reason for one in reversed(record.attempts) if one.procedure == "rollback"), "")
+        because = f" ({_bare(asked)})" if asked else ""
+        serving = serves(record.rollback.serves)
+        return f"The way back was asked for{because} and is proven: {serving}; this upgrade is not in effect."
     clause = decisive(record)
     if clause is None:
         why = "; ".join(record.reasons) or "the verdict names no reason"
