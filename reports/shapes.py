@@ -49,6 +49,8 @@ LOOKS: Mapping[str, Look] = {
     "band-a": Look(fill="#e9edf3", dark_fill="#253041"),
     "band-b": Look(fill="#d7dee8", dark_fill="#313e52"),
     "band-back": Look(fill="#f6d9d5", dark_fill="#5a2a28"),
+    "break": Look(fill="#f3f4f7", dark_fill="#1e2733"),
+    "break-edge": Look(stroke=_SOFT, dark_stroke=_DARK_SOFT, width=0.8, dash=(2, 3)),
     "weight": Look(stroke=_INK, dark_stroke=_DARK_INK, width=1.8),
     "weight-area": Look(fill="#eceff4", dark_fill="#222c3a"),
     "blue-area": Look(fill="#9dbbe8", dark_fill="#33598f"),

@@ -3,7 +3,8 @@
 Rows on one time axis: phases as bands, flags, green's weight as a step line, what the gates decided, requests by colour
 as areas, failed requests as ticks, p99 of both colours and of the open-loop probe, every gate as a lane of marks.
 Invariants: a second that was not measured leaves a gap; a failed request is always visible, however many seconds share
-a pixel, and so is a gate that was no pass.
+a pixel, and so is a gate that was no pass. The time between two attempts, in which nobody worked on the record, is
+drawn as a break of one width, with its length written to it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import groupby
-from typing import TYPE_CHECKING
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, TypeVar
 
+from cutover.runbook.attempts import RESUMED
 from reports import gates, wording
 from reports.shapes import LOOKS, Drawing, text_width
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from reports.record import GateView, LoadView, Record
+    from reports.record import GateView, LoadView, ProbeView, Record
+
+S = TypeVar("S", "LoadView", "ProbeView")
 
 _MOST_COLUMNS = 480
 """A long run's seconds are put together into so many columns at most."""
@@ -30,6 +34,12 @@ _LEFT, _RIGHT = 124.0, 14.0
 _TITLES = 2.0
 """Where the rows' titles begin."""
 _COLOURS = ("blue", "green")
+_BREAK_WIDTH = 26.0
+_LONG_PAUSE = 0.05
+"""A pause between two attempts is a break when it is longer than this part of the time in which something was done."""
+_MOST_BREAKS = 12
+_LABEL_ROOM = 92.0
+"""From the middle of a break's label to that of the next tick's."""
 _LIMIT_IN_SCALE = 2.5
 """The latency's limit is drawn when it is at most so many times the highest value."""
 
@@ -47,12 +57,44 @@ class _Axis:
     right: float
     stretch: float
     """Of the heights of the panels: 1 on a screen, less on paper."""
+    breaks: tuple[tuple[datetime, datetime], ...] = ()
+    """Times that all have the same width, in order."""
 
     def x(self, moment: datetime) -> float:
         """Return where a moment is, kept inside of the picture."""
-        whole_s = max((self.end - self.start).total_seconds(), 0.001)
-        part = (moment - self.start).total_seconds() / whole_s
-        return self.left + (self.right - self.left) * min(1.0, max(0.0, part))
+        moment = min(max(moment, self.start), self.end)
+        width = self.right - self.left - _BREAK_WIDTH * len(self.breaks)
+        passed_s, x = (moment - self.start).total_seconds(), self.left
+        for start, end in self.breaks:
+            skipped_s = (min(max(moment, start), end) - start).total_seconds()
+            passed_s -= skipped_s
+            x += _BREAK_WIDTH * skipped_s / (end - start).total_seconds()
+        return x + width * passed_s / self.shown_s
+
+    @property
+    def shown_s(self) -> float:
+        """How many seconds are drawn to scale."""
+        broken_s = sum((end - start).total_seconds() for start, end in self.breaks)
+        return max((self.end - self.start).total_seconds() - broken_s, 0.001)
+
+    def is_shown(self, moment: datetime) -> bool:
+        """Whether a moment is in no break."""
+        return not any(start < moment < end for start, end in self.breaks)
+
+
+def _breaks(record: Record) -> tuple[tuple[datetime, datetime], ...]:
+    """Return the times between two attempts that are long beside the time in which something was done."""
+    pauses = [
+        (before.time, line.time)
+        for before, line in pairwise(record.lines)
+        if line.event == RESUMED and line.time > before.time
+    ]
+    if record.started is None or record.finished is None:
+        return ()
+    paused_s = sum((end - start).total_seconds() for start, end in pauses)
+    active_s = max((record.finished - record.started).total_seconds() - paused_s, 0.001)
+    long = [(start, end) for start, end in pauses if (end - start).total_seconds() > _LONG_PAUSE * active_s]
+    return tuple(long[:_MOST_BREAKS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +116,16 @@ def draw(record: Record, *, width: float = 1000.0, stretch: float = 1.0) -> Draw
     if record.started is None or record.finished is None or record.finished <= record.started:
         return None
     drawing = Drawing(name="timeline", title="Timeline", width=width, description=_description(record))
-    axis = _Axis(start=record.started, end=record.finished, left=_LEFT, right=width - _RIGHT, stretch=stretch)
+    axis = _Axis(
+        start=record.started,
+        end=record.finished,
+        left=_LEFT,
+        right=width - _RIGHT,
+        stretch=stretch,
+        breaks=_breaks(record),
+    )
     columns = _columns(record.seconds)
-    y = _legend(drawing, record, 14)
+    y = top = _legend(drawing, record, 14)
     y = _bands(drawing, record, axis, y)
     y = _flags(drawing, record, axis, y)
     y = _weight(drawing, record, axis, y + 6)
@@ -89,6 +138,7 @@ def draw(record: Record, *, width: float = 1000.0, stretch: float = 1.0) -> Draw
         y += 22
         drawing.label(axis.left, y, "no request was measured in this run", "soft")
     y = _gates(drawing, record, axis, y + 14)
+    _draw_breaks(drawing, axis, top, y + 2)
     drawing.height = _time_axis(drawing, axis, y + 2)
     return drawing
 
@@ -106,10 +156,8 @@ def _description(record: Record) -> str:
 def _columns(seconds: Sequence[LoadView]) -> list[_Column]:
     if not seconds:
         return []
-    per = max(1, math.ceil(len(seconds) / _MOST_COLUMNS))
     columns = []
-    for first in range(0, len(seconds), per):
-        some = seconds[first : first + per]
+    for some in _together(seconds, max(1, math.ceil(len(seconds) / _MOST_COLUMNS))):
         names = {name for second in some for name in second.by_colour}
         measured = {name for second in some for name in second.p99_ms}
         columns.append(
@@ -122,6 +170,28 @@ def _columns(seconds: Sequence[LoadView]) -> list[_Column]:
             )
         )
     return columns
+
+
+def _together(seconds: Sequence[S], per: int) -> list[list[S]]:
+    """Return the seconds in groups of so many at most; none reaches over a gap."""
+    groups: list[list[S]] = []
+    for second in seconds:
+        is_new = not groups or len(groups[-1]) >= per
+        if is_new or second.time - groups[-1][-1].time > timedelta(seconds=_GAP_COLUMNS):
+            groups.append([])
+        groups[-1].append(second)
+    return groups
+
+
+def _draw_breaks(drawing: Drawing, axis: _Axis, top: float, bottom: float) -> None:
+    """Draw where time was left out, and write how much of it."""
+    for start, end in axis.breaks:
+        x, right = axis.x(start), axis.x(end)
+        length = wording.duration((end - start).total_seconds())
+        drawing.box(x, top, right - x, bottom - top, look="break", hint=f"{length} between two attempts")
+        for edge in (x, right):
+            drawing.path([(edge, top), (edge, bottom)], "break-edge")
+        drawing.label((x + right) / 2, bottom + 15, f"{length} later", "soft", "middle")
 
 
 def _legend(drawing: Drawing, record: Record, y: float) -> float:
@@ -206,6 +276,10 @@ def _turns(record: Record) -> list[tuple[datetime, str, bool]]:
             found.append((line.time, "promoted", False))
         elif line.data.get("action") == "decommission":
             found.append((line.time, "blue removed", False))
+    for line in record.events(RESUMED):
+        was_broken_off = line.data.get("interrupted") is True
+        text = f"{line.data.get('procedure', 'resume')}, after it was broken off" if was_broken_off else ""
+        found.append((line.time, text or str(line.data.get("procedure", "resume")), was_broken_off))
     found += [
         (clause.finished, f"{clause.id} {clause.result.lower()}", True)
         for clause in record.clauses
@@ -345,8 +419,8 @@ def _probe_points(record: Record) -> list[list[tuple[datetime, float]]]:
     size = max(1, math.ceil(len(record.probed) / _MOST_COLUMNS))
     runs: list[list[tuple[datetime, float]]] = []
     previous: datetime | None = None
-    for at in range(0, len(record.probed), size):
-        group = [second for second in record.probed[at : at + size] if second.p99_ms is not None]
+    for some in _together(record.probed, size):
+        group = [second for second in some if second.p99_ms is not None]
         if not group:
             previous = None
             continue
@@ -453,14 +527,20 @@ _LANE, _NARROW_LANE, _NARROWEST_LANE, _FEW_LANES = 14.0, 12.0, 9.5, 10
 
 def _time_axis(drawing: Drawing, axis: _Axis, y: float) -> float:
     drawing.path([(axis.left, y), (axis.right, y)], "axis")
-    whole_s = (axis.end - axis.start).total_seconds()
+    whole_s = axis.shown_s
     step_s = _step(whole_s, most=int((axis.right - axis.left) // 74))
+    taken = [(axis.x(start) + axis.x(end)) / 2 for start, end in axis.breaks]
     at = _first_tick(axis.start, step_s)
     while at <= axis.end:
+        gap = next((end for start, end in axis.breaks if start < at < end), None)
+        if gap is not None:
+            at = _first_tick(gap, step_s)
+            continue
         x = axis.x(at)
         drawing.path([(x, y), (x, y + 4)], "axis")
         text = at.strftime("%H:%M:%S" if step_s < 60 else "%H:%M" if whole_s < 86_400 else "%d %b %H:%M")
-        if axis.left + 12 <= x <= axis.right - 12:
+        is_free = all(abs(x - other) > _LABEL_ROOM for other in taken)
+        if axis.left + 12 <= x <= axis.right - 12 and is_free:
             drawing.label(x, y + 15, text, "soft", "middle")
         at += timedelta(seconds=step_s)
     drawing.label(_TITLES, y + 15, "UTC", "soft")
