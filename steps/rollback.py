@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from cutover.procedures import rollback, traffic
+from cutover.runbook import fingerprint
 
 if TYPE_CHECKING:
     from cutover.procedures.rollback import Decision, GreenEra, Impact, Redeployed
@@ -92,6 +93,11 @@ def state_as_before(site: Site, upgrade: Upgrade) -> None:
 @then("nothing else differs from before green came but what a rollback leaves")
 def whole_state_as_before(site: Site, upgrade: Upgrade) -> None:
     rollback.require_as_before(site, upgrade, with_evidence=True)
+
+
+@given("the state of the site before green comes is kept")
+def state_kept(site: Site, upgrade: Upgrade) -> None:
+    fingerprint.take(upgrade, site)
 
 
 @given("nobody is sent to green and its queue is empty")

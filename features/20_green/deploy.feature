@@ -9,6 +9,7 @@ Feature: Green is deployed
   @clause_2_1a
   Scenario: The new release is installed beside blue
     Guide 2.1, deviations F.1 and F.13.
+    Given the state of the site before green comes is kept
     When the new release is installed as green and waited for
     Then the release is deployed with the wanted tag
     And every running image of green has a digest that the target allows

@@ -18,7 +18,7 @@ from cutover.runbook.interrupts import Interrupts
 from cutover.runbook.journal import Journal, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -35,6 +35,8 @@ MOVING_ACTIONS = ("shift", "promote")
 """The actions that may send requests to green; written ahead, so an interrupted one counts as done."""
 FINAL_ACTIONS = ("decommission", "contract")
 """After the intent of one of these routing alone cannot restore blue: it is gone, or the schema is not its own."""
+TAKEN_BACK_BY: Mapping[str, str] = {"redeploy blue": "decommission", "swap database": "contract"}
+"""The actions of a rollback that undo a final one, and which."""
 
 
 def new_record(parent: Path, *, now: datetime) -> tuple[str, Path]:
@@ -191,8 +193,19 @@ class Upgrade:
 
     @property
     def decommissioned(self) -> bool:
-        """Whether something was begun after which blue cannot simply serve again: its removal, or a contraction."""
-        return any(self.journal.last("intent", action=action) for action in FINAL_ACTIONS)
+        """Whether something was begun after which blue cannot simply serve again: its removal, or a contraction.
+
+        A rollback takes it back: blue deployed again, the database swapped for the restored one.
+        """
+        begun: set[str] = set()
+        for entry in self.journal.entries():
+            action = str(entry.data.get("action") or entry.data.get("done") or "")
+            is_there = entry.event == "done" or entry.data.get("what") == "already"
+            if entry.event == "intent" and action in FINAL_ACTIONS:
+                begun.add(action)
+            elif is_there and action in TAKEN_BACK_BY:
+                begun.discard(TAKEN_BACK_BY[action])
+        return bool(begun)
 
     @property
     def needs_rollback(self) -> bool:
