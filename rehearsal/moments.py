@@ -10,12 +10,14 @@ import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rehearsal.killing import START, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+T = TypeVar("T")
 
 BY_THE_CLOCK = frozenset({"load", "wait", "lock", "run_started", "plan"})
 """Lines that come when it is time for them, wherever the run is; and those before anybody listens to the journal."""
@@ -147,6 +149,6 @@ def _evenly(pairs: list[tuple[float, Moment]], count: int) -> list[tuple[float, 
     return [pairs[index * len(pairs) // count] for index in range(count)]
 
 
-def of_shard(every: Sequence[Case], shard: int, shards: int) -> list[Case]:
-    """Return the cases of one shard, 1 to `shards`."""
+def of_shard(every: Sequence[T], shard: int, shards: int) -> list[T]:
+    """Return what belongs to one shard, 1 to `shards`."""
     return [case for index, case in enumerate(every) if index % shards == shard - 1]
