@@ -5,6 +5,7 @@ Invariant: a weight is what the public host's answers show, never what an annota
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from cutover.model import Environment
     from cutover.runbook.gates import Bake
+    from cutover.runbook.journal import Entry
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
     from cutover.site.load import LoadRunner
@@ -36,10 +38,18 @@ def keep_load_running(upgrade: Upgrade, load: LoadRunner) -> None:
 
     Raises: CouldNotMeasure when it cannot be started, or ended by itself.
     """
-    load.ensure_running()
-    phase = _PHASES.get((upgrade.clause or "")[:1])
-    if phase is not None:
+    phase = _PHASES.get((upgrade.clause or "")[:1]) or _moved_phase(upgrade, load)
+    if phase:
         load.enter(phase)
+    load.ensure_running()
+
+
+def _moved_phase(upgrade: Upgrade, load: LoadRunner) -> str:
+    """Return the phase in which a load begins that finds traffic on green already; empty for any other."""
+    weight = upgrade.journal.last("weight")
+    if load.process is not None or weight is None or not upgrade.traffic_moved:
+        return ""
+    return f"weight-{weight.data['percent']}"
 
 
 def require_served_by(site: Site, environment: Environment, *, requests: int = SAMPLE) -> None:
@@ -232,6 +242,13 @@ class GateHistory:
     worst: gates.GateVerdict
 
 
+def _since_blue_had_all(upgrade: Upgrade) -> list[Entry]:
+    """Return the lines of this cutover, newest first: those of one that went back are of another."""
+    return list(
+        itertools.takewhile(lambda entry: entry.event != "rollback_finished", reversed(upgrade.journal.entries()))
+    )
+
+
 def measure(site: Site, upgrade: Upgrade, gate: str) -> GateHistory:
     """Measure one of the guide's four metrics afresh on green, beside its history in the journal (3.3)."""
     if upgrade.journal.last("deviation", id="F.5") is None:
@@ -249,7 +266,7 @@ def measure(site: Site, upgrade: Upgrade, gate: str) -> GateHistory:
         )
     history = [
         gates.GateVerdict(entry.data["result"])
-        for entry in upgrade.journal.entries()
+        for entry in _since_blue_had_all(upgrade)
         if entry.event == "gate" and entry.data["name"] == gate
     ]
     now = gates.measure(upgrade, site, gate)
