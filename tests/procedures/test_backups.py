@@ -15,9 +15,11 @@ import pytest
 
 from cutover.clock import rfc3339
 from cutover.errors import ClauseFailed, CouldNotMeasure, TargetInvalid
+from cutover.model import Result
 from cutover.procedures import backups
 from cutover.procedures.backups import ObjectsBackup
 from cutover.redaction import Redactor
+from cutover.runbook import going_on
 from cutover.site.database import TableFingerprint
 from cutover.site.operator import Operator
 
@@ -282,3 +284,40 @@ def test_an_export_killed_while_it_takes_its_name_is_made_again(upgrade: Upgrade
     assert backups.export_evidence(exporting("a", "b"), upgrade).reported == 2
     assert [path.name for path in folder.parent.iterdir()] == ["evidence"]
     assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
+
+
+# -- going on later (1.3d) ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("later_s", "gone", "outdated"), [(0, "", ""), (60, "", "1.2b"), (0, "secrets", "1.2d")])
+def test_backups_that_1_3d_would_refuse_are_made_again(
+    upgrade: Upgrade, later_s: float, gone: str, outdated: str
+) -> None:
+    clauses = dict(zip(("1.2a", "1.2b", "1.2c", "1.2d"), backups.KINDS, strict=True))
+    for kind in backups.KINDS:
+        upgrade.path("artifacts", "backups", kind).write_text(kind)
+        if kind == "configuration":
+            upgrade.clock.sleep(later_s)
+        backups._record(upgrade, kind, upgrade.path("artifacts", "backups", kind))
+    bound_s = upgrade.policy.limits.backup_max_age_s
+    upgrade.clock.sleep(bound_s)
+    if gone:
+        upgrade.path("artifacts", "backups", gone).unlink()
+    results = dict.fromkeys(clauses, Result.PASS)
+    found = set(going_on.outdated_backups(upgrade, results))
+    refused = {clause for clause, kind in clauses.items() if _refused(upgrade, kind)}
+    assert found == refused
+    assert not outdated or outdated in found
+    assert going_on.outdated_backups(upgrade, dict.fromkeys(clauses)) == {}, "what has not passed is performed anyway"
+
+
+def _refused(upgrade: Upgrade, kind: str) -> bool:
+    """Whether 1.3d refuses the backups for this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backups, "KINDS", (kind,))
+        try:
+            backups.require_complete(upgrade)
+            backups.require_recent(upgrade)
+        except ClauseFailed:
+            return True
+    return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cutover.clock import parse_rfc3339
 from cutover.errors import Refused
 from cutover.model import Outcome, Result
 from cutover.runbook import attempts as attempted
@@ -33,6 +34,8 @@ CLAUSES_OF: Mapping[Procedure, tuple[str, ...]] = {
     Procedure.CONTRACT: ("C.1",),
 }
 """What a procedure beside the plan performs; of a rollback the reverse plan says it."""
+_BACKUPS: Mapping[str, str] = {"1.2a": "database", "1.2b": "evidence", "1.2c": "configuration", "1.2d": "secrets"}
+"""By clause, the name under which the journal keeps what each backup is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,8 @@ class GoingOn:
             again = attempted.to_repeat(
                 known, catalogue, traffic_on_green=upgrade.traffic_moved, blue_serves_alone=blue_alone
             )
+            if not upgrade.traffic_moved:
+                again = {**again, **outdated_backups(upgrade, results)}
         return GoingOn(
             attempts=known,
             since=_passed(known, results) if procedure is not Procedure.ROLLBACK else {},
@@ -94,6 +99,21 @@ def continued(asked: Procedure, known: Sequence[Attempt]) -> Procedure:
     if asked is Procedure.RESUME and newest.finished is None and not newest.procedure.follows_plan:
         return newest.procedure
     return asked
+
+
+def outdated_backups(upgrade: Upgrade, results: Mapping[str, Result | None]) -> Mapping[str, str]:
+    """Return the backups that have passed and that 1.3d could not accept any more, by clause, each with the reason."""
+    found: dict[str, str] = {}
+    for clause_id, kind in _BACKUPS.items():
+        if results.get(clause_id) is not Result.PASS or not upgrade.knows(f"backup-{kind}"):
+            continue
+        facts = upgrade.recall(f"backup-{kind}")
+        age_s = (upgrade.clock.now() - parse_rfc3339(facts["made"])).total_seconds()
+        if age_s > upgrade.policy.limits.backup_max_age_s:
+            found[clause_id] = f"the {kind} backup is {age_s:.0f} s old: older than the policy allows"
+        elif not (upgrade.folder / facts["path"]).exists():
+            found[clause_id] = f"the {kind} backup is not in the record any more"
+    return found
 
 
 def _passed(known: Sequence[Attempt], results: Mapping[str, Result | None]) -> dict[str, int]:
