@@ -107,8 +107,14 @@ CASES = {
         point=Point.DECOMMISSIONED,
         needed=["R.2a", "R.2b", "R.2d", "R.2e", "R.1", "R.2c"],
     ),
+    "the database is swapped, and its restore was broken off": Case(
+        lines=[*REMOVED_AND_CONTRACTED, begun("swap database")],
+        seen=WITHOUT_BLUE,
+        point=Point.DECOMMISSIONED,
+        needed=["R.2a", "R.2b", "R.2d", "R.2e", "R.1", "R.2c"],
+    ),
     "the database is restored, and the rest was broken off": Case(
-        lines=[*REMOVED_AND_CONTRACTED, *done("swap database")],
+        lines=[*REMOVED_AND_CONTRACTED, *done("swap database"), *done("keep the replaced database")],
         point=Point.DECOMMISSIONED,
         needed=["R.2a", "R.2b", "R.2e", "R.1", "R.2c"],
     ),
@@ -226,6 +232,7 @@ EVENTS = st.sampled_from(
         *done("decommission"),
         *done("redeploy blue"),
         *done("swap database"),
+        *done("keep the replaced database"),
         *done("remove green"),
         ("rollback_finished", {"serves": "blue"}),
         ("rollback_finished", {"serves": "green"}),

@@ -26,7 +26,7 @@ SCHEMA = "cutover/reverse-plan/v1"
 
 INSTALL, REMOVE_GREEN = "install green", "remove green"
 DECOMMISSION, REDEPLOY = "decommission", "redeploy blue"
-CONTRACT, RESTORE = "contract", "swap database"
+CONTRACT, RESTORE, KEEP = "contract", "swap database", "keep the replaced database"
 """The actions that bring something or take it away: a colour, or a schema that the release before works with."""
 BREAKING = "B"
 """The category of migrations that the release before does not work with."""
@@ -171,6 +171,8 @@ class _Told:
     observed: bool = False
     blue_removed: bool = False
     breaking: bool = False
+    restoring: bool = False
+    """The database was swapped, or nearly, and what follows is not done."""
     green_served_from: datetime | None = None
 
     @property
@@ -217,6 +219,10 @@ def _act(told: _Told, entry: Entry, *, is_over: bool) -> None:
         told.blue_removed = False
     elif is_over and action == REMOVE_GREEN:
         told.green_begun = False
+    elif action == KEEP and is_over:
+        told.restoring = False
+    elif action == RESTORE and not is_over:
+        told.restoring = True
     elif is_over and action == RESTORE:
         told.breaking = False
 
@@ -247,6 +253,11 @@ class _State:
         return bool(self.seen.breaking) if self.seen.breaking is not None else self.told.breaking
 
     @property
+    def restores(self) -> bool:
+        """Whether the database is to be restored, or its restore to be finished."""
+        return self.breaking or self.told.restoring
+
+    @property
     def with_blue(self) -> bool:
         """Whether blue, and nobody else, answers for the public host."""
         if self.seen.serves is not None:
@@ -256,7 +267,7 @@ class _State:
     @property
     def after_cutover(self) -> bool:
         """Whether the guide's rollback after the cutover applies, and not the immediate one."""
-        return self.told.promoted or not self.blue_there or self.breaking
+        return self.told.promoted or not self.blue_there or self.restores
 
     @property
     def point(self) -> Point:
@@ -281,7 +292,7 @@ class _State:
     def steps(self) -> Iterator[Step]:
         """Yield every clause: the needed ones in order, then the others."""
         found = {step.clause: step for step in self._all()}
-        at_once = self.blue_there and not self.breaking
+        at_once = self.blue_there and not self.restores
         order = (
             (DECIDE, TRAFFIC, ASSESS, DATABASE, BLUE, EVIDENCE, GREEN)
             if at_once
@@ -316,7 +327,7 @@ class _State:
 
     def _decisions(self) -> Iterator[Step]:
         if self.after_cutover and not self._is_back:
-            order = "" if self.breaking or not self.blue_there else "; requests go back before it"
+            order = "" if self.restores or not self.blue_there else "; requests go back before it"
             yield Step(clause=ASSESS, needed=True, why=f"the cutover was complete{order}")
             yield Step(clause=DECIDE, needed=True, why="the cutover was complete")
             return
@@ -327,7 +338,7 @@ class _State:
 
     @property
     def _is_back(self) -> bool:
-        return self.blue_there and not self.breaking and self.with_blue
+        return self.blue_there and not self.restores and self.with_blue
 
     def _ways(self) -> Iterator[Step]:
         blue = self.told.blue
@@ -340,6 +351,8 @@ class _State:
                 changes="the database is swapped for the restored one; the replaced one is kept",
             )
             if self.breaking
+            else Step(clause=DATABASE, needed=True, why="the restore was broken off when the database had been swapped")
+            if self.told.restoring
             else Step(clause=DATABASE, needed=False, why="no migration of category B is in the schema")
         )
         yield (
