@@ -9,17 +9,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from reportlab.pdfgen.canvas import Canvas
 
 from cutover.errors import ClauseFailed
 from cutover.procedures import documents
+from cutover.runbook.upgrade import Upgrade
 from cutover.site.store import Archived, ArchiveLock
 from steps import documents as steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from cutover.runbook.upgrade import Upgrade
 
 
 class MemoryArchive:
@@ -152,6 +152,31 @@ def test_another_upgrades_entry_is_not_taken_for_this_ones(
     upgrade.id = mine
     assert documents.add_to_changelog(upgrade).text.count("## 2027.Q2") == 2
     assert changelog.read_text("utf-8").count(f"record {mine}.") == 1
+
+
+def test_the_audit_report_is_of_every_attempt(upgrade: Upgrade) -> None:
+    begun = upgrade.journal.write("run_started").time
+    upgrade.clock.sleep(2 * 24 * 3600)
+    upgrade.journal.write("run_resumed", procedure="resume")
+    further = Upgrade(
+        id=upgrade.id,
+        folder=upgrade.folder,
+        target=upgrade.target,
+        policy=upgrade.policy,
+        journal=upgrade.journal,
+        strategy=upgrade.strategy,
+    )
+    asked: list[str] = []
+
+    def call(*words: str) -> None:
+        asked.append(words[words.index("--since") + 1])
+        canvas = Canvas(words[-1])
+        canvas.drawString(72, 700, "an audit")
+        canvas.save()
+
+    site: Any = SimpleNamespace(stella=SimpleNamespace(call=call))
+    assert documents.audit_report(site, further).pages == 1
+    assert [datetime.fromisoformat(text) for text in asked] == [begun]
 
 
 def test_what_an_earlier_attempt_archived_counts_from_when_it_began(upgrade: Upgrade) -> None:

@@ -142,7 +142,7 @@ def audit_report(site: Site, upgrade: Upgrade) -> Report:
     path = leftovers.fresh_output(upgrade, "artifacts/platform/upgrade-audit.pdf")
     upgrade.deviation(
         "F.9",
-        did=f"asked for the time since {upgrade.started:%H:%M:%S} UTC, when this upgrade began",
+        did=f"asked for the time since {upgrade.started:%Y-%m-%d %H:%M:%S} UTC, when this upgrade began",
         instead_of="the last hour",
         why="an upgrade that takes longer than an hour would lose its beginning",
     )

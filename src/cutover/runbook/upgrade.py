@@ -85,7 +85,9 @@ class Upgrade:
         self.strategy = strategy
         self.scope = scope
         self.interrupts = interrupts or Interrupts()
-        self.started: datetime = self.clock.now()
+        began = next((entry.time for entry in journal.entries() if entry.event == "run_started"), None)
+        self.started: datetime = began or self.clock.now()
+        """When the first attempt began, whichever this one is."""
         known = journal.last("observation", what="roles")
         self._roles = target.roles_when_serving(known.data["blue"]) if known else target.default_roles()
         self._deviations = {
