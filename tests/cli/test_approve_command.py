@@ -155,6 +155,14 @@ def test_a_name_that_the_target_does_not_have_is_refused_before_anything_is_kept
     assert operator.kept() == []
 
 
+def test_who_asks_is_told_at_once_that_they_may_not_approve(operator: Operator) -> None:
+    operator.site.change("policy.toml", "A. Person (CHG-1042)", f"{B} (CHG-1042)")
+    _refused(operator.approve("--target", operator.target, "--key", operator.key), 5, "may not approve it")
+    assert operator.kept() == []
+    operator.site.change("policy.toml", "required = true", "required = true\nseparate = false")
+    assert operator.approve("--target", operator.target, "--key", operator.key).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

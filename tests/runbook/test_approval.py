@@ -481,6 +481,15 @@ def test_another_plan_cannot_be_slipped_into_a_record(upgrade: Upgrade, asked: P
     assert refused.value.code == "plan-changed"
 
 
+def test_what_is_gone_on_with_must_be_what_was_begun(upgrade: Upgrade, asked: PlannedSite) -> None:
+    approval.require_same_inputs(upgrade)
+    asked.change("helm/stellaops/templates/web.yaml", "Deployment", "DaemonSet")
+    with pytest.raises(Refused) as caught:
+        approval.require_same_inputs(upgrade)
+    assert caught.value.code == "inputs-changed"
+    assert caught.value.seen.startswith("chart.path: was sha256:")
+
+
 # -- what the record says ----------------------------------------------------------------------------------------------
 
 

@@ -195,6 +195,7 @@ def _kept(
     """
     import hashlib  # noqa: PLC0415
 
+    from cutover.policy import Policy  # noqa: PLC0415
     from cutover.runbook import approval  # noqa: PLC0415
 
     if target is None:
@@ -211,6 +212,14 @@ def _kept(
             code="plan-differs",
             seen=f"signed: {checked.plan_digest} (to be approved: {document['digest']})",
             do="have the plan as it is now signed",
+            state="nothing was kept",
+        )
+    if approval.asks_for_it(checked, Policy.read(target.policy_path)):
+        raise Refused(
+            f"{checked.name} asks for this upgrade and may not approve it",
+            code="approval-own",
+            seen="the policy keeps the two apart: approval.separate",
+            do="have somebody else approve it",
             state="nothing was kept",
         )
     path = place / approval.file_name(checked)

@@ -26,6 +26,7 @@ from cutover.clock import parse_rfc3339, rfc3339
 from cutover.errors import Refused, WrongInput
 from cutover.evidence import bundle, dsse
 from cutover.evidence.errors import EvidenceError
+from cutover.runbook import materials
 from cutover.runbook import plan as plans
 
 if TYPE_CHECKING:
@@ -457,7 +458,6 @@ def examine(
     for approver in target.approval.approvers:
         _demand_key(approver)
     asked = policy.approval
-    separate = asked is None or asked.separate
     approvals: dict[str, Signed] = {}
     drifted: dict[str, Signed] = {}
     unusable: list[str] = []
@@ -475,10 +475,8 @@ def examine(
                 drifted[approval.sha256] = approval
             continue
         person = next(one for one in target.approval.approvers if one.name == approval.name)
-        why_not = _why_not(
-            approval, person, requested_by=asked.requested_by if asked else "", performed_by=performed_by
-        )
-        if separate and why_not:
+        why_not = _why_not(approval, person, policy=policy, performed_by=performed_by)
+        if why_not:
             unusable.append(f"{path.name}: {why_not}")
         elif approval.approved_at > now + _AHEAD:
             unusable.append(f"{path.name}: it is dated {rfc3339(approval.approved_at)}, which is still to come")
@@ -530,11 +528,20 @@ def _drift(approved: Signed, document: Mapping[str, Any]) -> tuple[str, ...]:
     return (f"{approved.name} approved {approved.plan_digest}, now it is {document['digest']}", *lines)
 
 
-def _why_not(approval: Signed, person: Approver, *, requested_by: str, performed_by: str) -> str:
-    """Return why an approval is not somebody else's; empty when it is."""
-    asks = requested_by.partition("(")[0].strip().casefold()
-    if asks and asks == approval.name.casefold():
+def asks_for_it(approval: Signed, policy: Policy) -> bool:
+    """Whether somebody approved what they asked for themselves, and the policy keeps the two apart."""
+    asked = policy.approval
+    if asked is None or not asked.separate:
+        return False
+    return asked.requested_by.partition("(")[0].strip().casefold() == approval.name.casefold()
+
+
+def _why_not(approval: Signed, person: Approver, *, policy: Policy, performed_by: str) -> str:
+    """Return why an approval is not somebody else's; empty when it is, or when it need not be."""
+    if asks_for_it(approval, policy):
         return f"{approval.name} asks for this upgrade and may not approve it"
+    if policy.approval is not None and not policy.approval.separate:
+        return ""
     user = performed_by.partition("@")[0]
     if performed_by in {approval.account, *person.accounts} or user in person.accounts:
         return f"{approval.name} approved it, and {performed_by} performs it: the policy wants two people"
@@ -595,16 +602,7 @@ def of_record(upgrade: Upgrade) -> Consent:
         Refused: the record's plan is not the one that its journal names.
         WrongInput: a key of the target file is none.
     """
-    document = read_document(upgrade.folder / "plan.json")
-    begun = upgrade.journal.last("plan")
-    if begun is None or begun.data.get("digest") != document["digest"]:
-        raise Refused(
-            "the plan in the record is not the one that it began with",
-            code="plan-changed",
-            seen=f"plan.json: {document['digest']}, journal: {begun.data.get('digest') if begun else 'no plan'}",
-            do="put plan.json back as it was",
-        )
-    target = upgrade.target
+    document, target = _plan_of(upgrade), upgrade.target
     consent = examine(
         document,
         target=target,
@@ -616,6 +614,39 @@ def of_record(upgrade: Upgrade) -> Consent:
     for approval in keep(consent, upgrade.folder, target):
         upgrade.journal.write("approval", **approval.facts())
     return consent
+
+
+def _plan_of(upgrade: Upgrade) -> dict[str, Any]:
+    """Return the document of the plan that an upgrade began with. Raises Refused, WrongInput: it was changed."""
+    document = read_document(upgrade.folder / "plan.json")
+    begun = upgrade.journal.last("plan")
+    if begun is None or begun.data.get("digest") != document["digest"]:
+        raise Refused(
+            "the plan in the record is not the one that it began with",
+            code="plan-changed",
+            seen=f"plan.json: {document['digest']}, journal: {begun.data.get('digest') if begun else 'no plan'}",
+            do="put plan.json back as it was",
+        )
+    return document
+
+
+def require_same_inputs(upgrade: Upgrade) -> None:
+    """Refuse to go on with a plan when what it installs, or judges by, is not what it began with.
+
+    Raises:
+        Refused: a file that the target names was changed, or the record's plan is not the one that it began with.
+        WrongInput: there is no plan.
+    """
+    drift = plans.changes(_plan_of(upgrade).get("inputs", {}), materials.of_target(upgrade.target))
+    if drift:
+        raise Refused(
+            f"what the upgrade {upgrade.id} was begun with has changed since",
+            code="inputs-changed",
+            seen="\n".join(drift),
+            guide=GUIDE,
+            do="put it back as it was; or give this upgrade up (./cutover rollback) and begin one with a plan of its own",
+            state="nothing was changed",
+        )
 
 
 def require_cover(upgrade: Upgrade, clause_id: str) -> None:
