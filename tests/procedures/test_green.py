@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 from types import SimpleNamespace
@@ -275,3 +276,66 @@ def _code(check: Any) -> str:  # noqa: ANN401
     except (ClauseFailed, CouldNotMeasure) as error:
         return error.code
     return ""
+
+
+# -- category A, by a further attempt (2.2a) ---------------------------------------------------------------------------
+
+
+class Migrating:
+    """A platform that migrates what is not in the table yet, and says what it did."""
+
+    def __init__(self, *held: str) -> None:
+        self.held, self.asked = list(held), list[str]()
+        self.stella = SimpleNamespace(call=self._call)
+        self.database = SimpleNamespace(migrations=self._table)
+
+    def _call(self, *words: str, namespace: str) -> dict[str, list[str]]:
+        self.asked.append(" ".join([*words[4:], namespace]))
+        skipped = [one for one in ("0101",) if one in self.held]
+        applied = [one for one in ("0101",) if one not in self.held]
+        self.held += applied
+        return {"applied": applied, "skipped": skipped}
+
+    def _table(self) -> tuple[Any, ...]:
+        return tuple(
+            SimpleNamespace(id=one, category="A", release="2027.Q1" if one == "0001" else "2027.Q2")
+            for one in self.held
+        )
+
+
+@pytest.fixture
+def unlocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let migrations run without the database's lock, which is tested on its own."""
+    monkeypatch.setattr(release, "migrating", lambda *_: contextlib.nullcontext())
+
+
+@pytest.mark.usefixtures("unlocked")
+@pytest.mark.parametrize("held", [("0001",), ("0001", "0101")])
+def test_migrations_that_an_earlier_attempt_ran_are_seen_and_not_run_again(
+    upgrade: Upgrade, held: tuple[str, ...]
+) -> None:
+    site: Any = Migrating(*held)
+    first = release.run_category_a(site, upgrade)
+    again = release.run_category_a(site, upgrade)
+    assert len(site.asked) == 1, "green's init step may have run them; the command is given all the same, once"
+    assert again.category_a_held == first.category_a_held == ("0101",)
+    for run in (first, again):
+        release.require_expanded(upgrade, run)
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_migrations_that_are_gone_from_the_table_are_run_again(upgrade: Upgrade) -> None:
+    site: Any = Migrating("0001")
+    release.run_category_a(site, upgrade)
+    site.held.remove("0101")
+    assert release.run_category_a(site, upgrade).applied == ("0101",)
+    assert len(site.asked) == 2
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_what_was_run_before_green_was_installed_is_not_2_2a(upgrade: Upgrade) -> None:
+    site: Any = Migrating("0001")
+    release.run_category_a(site, upgrade, release="2027.Q2")
+    release.run_category_a(site, upgrade)
+    blue, green = upgrade.roles.blue.namespace, upgrade.roles.green.namespace
+    assert site.asked == [f"--release 2027.Q2 {blue}", green]

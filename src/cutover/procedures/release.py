@@ -30,6 +30,7 @@ AT_WORK = frozenset({"pending-install", "pending-upgrade", "pending-rollback", "
 _OURS_ENDS_S = KILL_AFTER_S + 1
 """A helm on this machine ends with the harness that started it; the kernel and `timeout` see to it."""
 _SERVED_SAMPLE = 20
+_MIGRATE = "run migrations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,16 +382,30 @@ def require_images(upgrade: Upgrade, images: RunningImages) -> None:
 
 
 def run_category_a(site: Site, upgrade: Upgrade, *, release: str | None = None) -> MigrationRun:
-    """Run the migrations of category A, and read from the table what is applied afterwards (2.2a)."""
+    """Run the migrations of category A, and read from the table what is applied afterwards (2.2a).
+
+    They are not run again when an earlier attempt did, and the table still holds all that they are.
+    """
+    about = {"category": "A", "release": release}
+    earlier = upgrade.journal.last("done", action=_MIGRATE, **about)
+    if earlier is not None:
+        known = _migrated(site, upgrade, applied=(), skipped=(*earlier.data["applied"], *earlier.data["skipped"]))
+        if known.category_a_held and set(known.skipped) <= {item.id for item in _table(site)}:
+            upgrade.journal.write("observation", what="already", action=_MIGRATE, **about, held=known.category_a_held)
+            return known
     extra = ("--release", release) if release else ()
     namespace = upgrade.roles.blue.namespace if release else upgrade.roles.green.namespace
-    with migrating(site, upgrade), upgrade.journal.action("run migrations", category="A") as done:
+    with migrating(site, upgrade), upgrade.journal.action(_MIGRATE, **about) as done:
         answer = site.stella.call("system", "migrations-run", "--category", "A", *extra, namespace=namespace)
         done(applied=answer["applied"], skipped=answer["skipped"])
+    return _migrated(site, upgrade, applied=tuple(answer["applied"]), skipped=tuple(answer["skipped"]))
+
+
+def _migrated(site: Site, upgrade: Upgrade, *, applied: tuple[str, ...], skipped: tuple[str, ...]) -> MigrationRun:
     wanted, table = upgrade.target.upgrade.to_release, _table(site)
     return MigrationRun(
-        applied=tuple(answer["applied"]),
-        skipped=tuple(answer["skipped"]),
+        applied=applied,
+        skipped=skipped,
         category_a_held=tuple(item.id for item in _of(table, wanted, "A")),
         category_b_held=tuple(item.id for item in _of(table, wanted, "B")),
     )
