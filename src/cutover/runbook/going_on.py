@@ -8,7 +8,8 @@ failed under traffic, is gone on with only to bring blue back; what is not kept 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cutover.clock import parse_rfc3339
@@ -68,7 +69,7 @@ class GoingOn:
         Raises:
             Refused: this procedure cannot go on from where the record stands.
         """
-        known = attempted.split(upgrade.journal.entries())
+        known = _as_sealed(upgrade)
         results = attempted.results(known, catalogue)
         failed = tuple(clause_id for clause_id in attempted.bad(results) if catalogue[clause_id].phase != "rollback")
         halted = ""
@@ -91,6 +92,21 @@ class GoingOn:
             again=again,
             halted=halted,
         )
+
+
+def _as_sealed(upgrade: Upgrade) -> tuple[Attempt, ...]:
+    """Return the attempts so far; the newest has not ended when it died between its last line and its verdict."""
+    known = attempted.split(upgrade.journal.entries())
+    if not known or known[-1].finished is None:
+        return known
+    try:
+        sealed = json.loads((upgrade.folder / "verdict.json").read_bytes())["journal"]["head"]
+    except (OSError, ValueError, KeyError):
+        sealed = ""
+    if sealed == known[-1].finished.digest:
+        return known
+    left = tuple(entry for entry in known[-1].entries if entry.event != attempted.FINISHED)
+    return (*known[:-1], replace(known[-1], entries=left))
 
 
 def continued(asked: Procedure, known: Sequence[Attempt]) -> Procedure:
