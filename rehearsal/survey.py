@@ -68,7 +68,11 @@ def taken(place: Place) -> Facts:
     with ApiClient(place) as api:
         found = {**_cluster(api), ONCE: {**_releases(api), **_generations(api)}}
     found |= {"evidence database": _schema(known.dsn(DATABASE)), "log database": _schema(known.dsn(LOG_DATABASE))}
-    found |= {"databases": _databases(known), "store": _store(known), "documents": _documents(place)}
+    found |= {
+        "databases": _databases(known.dsn("postgres", admin=True)),
+        "store": _store(known),
+        "documents": _documents(place),
+    }
     return found
 
 
@@ -210,8 +214,8 @@ def _behind(connection: psycopg.Connection[Any]) -> list[str]:
     return sorted(said)
 
 
-def _databases(known: Secrets) -> Facts:
-    with psycopg.connect(known.dsn("postgres", admin=True)) as connection:
+def _databases(dsn: str) -> Facts:
+    with psycopg.connect(dsn) as connection:
         names = connection.execute("select datname from pg_database where not datistemplate order by 1").fetchall()
         held = connection.execute(_LEFT_OPEN).fetchall()
     return {"names": [name for (name,) in names], "locks held": sorted(text for (text,) in held)}
