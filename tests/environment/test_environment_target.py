@@ -78,8 +78,11 @@ def test_the_policy_lets_a_run_send_as_many_requests_as_asked(strategy: str, req
     assert target.load_for(requests, strategy) == (raised["load"]["requests_per_s"], raised["traffic"]["bake_s"])
 
 
-def test_the_fast_profile_has_shorter_windows_and_the_same_limits() -> None:
-    usual, fast = (tomllib.loads(target.policy_text(NOW, profile=profile)) for profile in target.PROFILES)
+@pytest.mark.parametrize("strategy", target.STRATEGIES)
+def test_the_fast_profile_has_shorter_windows_and_the_same_limits(strategy: str) -> None:
+    usual, fast = (
+        tomllib.loads(target.policy_text(NOW, profile=profile, strategy=strategy)) for profile in target.PROFILES
+    )
     _valid("policy.schema.json", fast)
     windows = [("traffic", "bake_s"), ("traffic", "interval_s"), ("gates", "range_s"), ("observation", "window_s")]
     assert all(fast[table][name] < usual[table][name] for table, name in windows)
