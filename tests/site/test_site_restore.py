@@ -140,9 +140,11 @@ def test_everything_made_since_the_backup_is_there_after_the_swap(
         first = passed(restoration, CONTRACT)
         assert (first.losses, first.kept) == ((), 1)
         work(server, 11)
+        execute(server, "UPDATE parents SET word = 'two again' WHERE id = 2; DELETE FROM children WHERE parent = 10")
         assert not restoration.is_swapped
         with restoration.writers_stopped() as swap:
-            restoration.refresh_copy()
+            refreshed = restoration.refresh_copy()
+            assert (refreshed.added, refreshed.changed, refreshed.kept) == (8, 1, 1)
             assert passed(restoration, CONTRACT).losses == ()
             assert restoration.differences() == ()
             swapped = swap()
@@ -153,7 +155,7 @@ def test_everything_made_since_the_backup_is_there_after_the_swap(
     assert server.databases() == {"app", "app_replaced_2026_11_23_0412"}
     assert execute(server, "SELECT * FROM parents ORDER BY id") == [
         (1, "one", "changed"),
-        (2, "two", None),
+        (2, "two again", None),
         (3, "three", None),
         (10, "WORD 10", "note"),
         (11, "WORD 11", "note"),
@@ -163,7 +165,10 @@ def test_everything_made_since_the_backup_is_there_after_the_swap(
         (10, "made since"),
         (11, "made since"),
     ]
-    assert execute(server, "SELECT parent, double FROM children WHERE parent > 9 ORDER BY 1") == [(10, 20), (11, 22)]
+    assert execute(server, "SELECT parent, double FROM children WHERE parent > 9 ORDER BY 1") == [
+        (10, 20),
+        (11, 22),
+    ], "what was carried and then deleted is kept"
     assert execute(server, "SELECT count(*) FROM lines") == [(4,)], "rows without a key are counted, not merged"
     assert execute(server, "SELECT id FROM stella_migrations ORDER BY id") == [("1_base",), ("2_expand",)]
     assert restoration.lost_keys() == {"public.stella_migrations": 1}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 _NUMBER = "cutover_number"
+_FEW = 1000
+"""So many rows, and a tenth of a table, are sent without asking which of them the other side has."""
 KEYS_SHOWN = 20
 """Of the rows of one loss, so many are named by their key."""
 
@@ -136,10 +138,20 @@ def tables(connection: Connection) -> dict[str, Table]:
     return found
 
 
-def carry(source: Connection, destination: Connection, *, exact: bool = False, why_absent: str = "") -> Carried:
+def mark(connection: Connection) -> str:
+    """Return a transaction id of the server: whatever the connection cannot see yet is written by a later one."""
+    return str(
+        _first(connection, sql.SQL("SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::numeric % 4294967296)"))
+    )
+
+
+def carry(
+    source: Connection, destination: Connection, *, exact: bool = False, since: str = "", why_absent: str = ""
+) -> Carried:
     """Bring the rows of `source` into `destination`.
 
     exact: the two have one schema, and afterwards one content; otherwise what the source has no more is kept.
+    since: a mark; rows of the source that are older are known to be carried.
     why_absent: why a table or column of the destination may be absent from the source.
     In the source only temporary tables are made. Raises: psycopg.Error.
     """
@@ -159,10 +171,13 @@ def carry(source: Connection, destination: Connection, *, exact: bool = False, w
         if exact:
             _ignore_references(destination)
             for title in reversed(common):
-                _remove_gone(source, destination, theirs[title])
+                if not since:
+                    _remove_gone(source, destination, theirs[title])
         triggers = [] if exact else _silence(destination, [theirs[title] for title in common])
         for title in common:
-            one, lost = _carry_table(source, destination, ours[title], theirs[title], exact=exact, why=why_absent)
+            one, lost = _carry_table(
+                source, destination, ours[title], theirs[title], exact=exact, since=since, why=why_absent
+            )
             moved.append(one)
             losses += lost
         _raise_sequences(source, destination)
@@ -196,7 +211,7 @@ def absent_keys(source: Connection, destination: Connection) -> Mapping[str, int
 
 
 def _carry_table(
-    source: Connection, destination: Connection, ours: Table, theirs: Table, *, exact: bool, why: str
+    source: Connection, destination: Connection, ours: Table, theirs: Table, *, exact: bool, since: str, why: str
 ) -> tuple[Moved, list[Loss]]:
     columns = _common(ours, theirs)
     losses = [
@@ -208,18 +223,8 @@ def _carry_table(
     ]
     if exact and not theirs.key:
         destination.execute(sql.SQL("DELETE FROM {}").format(theirs.identifier))
-    compared = _compared(theirs, columns)
-    _send_hashes(destination, theirs, source, compared)
-    names = _names(columns)
-    destination.execute("DROP TABLE IF EXISTS pg_temp.staged")
-    destination.execute(
-        sql.SQL("CREATE TEMP TABLE staged AS SELECT {} FROM {} WITH NO DATA").format(names, theirs.identifier)
-    )
-    newer = sql.SQL("COPY (SELECT {} FROM {} WHERE NOT EXISTS ({})) TO STDOUT").format(
-        _names(columns, of="t"), _rows(ours, compared), _known(compared)
-    )
-    staging = sql.SQL("COPY pg_temp.staged ({}) FROM STDIN").format(names)
-    _stream(source, newer, destination, staging)
+    before = _count(destination, theirs)
+    _stage(source, destination, ours, theirs, since=since if theirs.key else "")
     changed, added, refused = _merge(destination, theirs, columns)
     losses += refused
     missing = [column for column in theirs.columns if column not in ours.columns]
@@ -228,8 +233,42 @@ def _carry_table(
         for column in missing
         if added + changed
     ]
-    kept = 0 if exact or not theirs.key else _gone(source, destination, ours, theirs)
+    there = _count(source, ours) - sum(loss.rows or 0 for loss in refused)
+    kept = before + added - there if theirs.key else 0
+    if exact and kept:
+        _remove_gone(source, destination, theirs)
     return Moved(table=ours.title, added=added, changed=changed, kept=kept), losses
+
+
+def _stage(source: Connection, destination: Connection, ours: Table, theirs: Table, *, since: str) -> None:
+    """Send the rows that the destination may lack into its temporary table `staged`.
+
+    Where few rows are newer than the mark, all of them are sent; else those whose hash the destination does not have.
+    """
+    columns = _common(ours, theirs)
+    names = _names(columns)
+    destination.execute("DROP TABLE IF EXISTS pg_temp.staged")
+    destination.execute(
+        sql.SQL("CREATE TEMP TABLE staged AS SELECT {} FROM {} WITH NO DATA").format(names, theirs.identifier)
+    )
+    newer: sql.Composable = sql.SQL("TRUE")
+    few = False
+    if since:
+        newer = sql.SQL("age(t.xmin) <= age({}::text::xid)").format(sql.Literal(since))
+        count = sql.SQL("SELECT count(*) FILTER (WHERE {}), count(*) FROM {} AS t").format(newer, ours.identifier)
+        candidates, total = source.execute(count).fetchone() or (0, 0)
+        few = candidates <= _FEW + total // 10
+    if few:
+        wanted = sql.SQL("COPY (SELECT {} FROM {} AS t WHERE {}) TO STDOUT").format(
+            _names(columns, of="t"), ours.identifier, newer
+        )
+    else:
+        compared = _compared(theirs, columns)
+        _send_hashes(destination, theirs, source, compared)
+        wanted = sql.SQL("COPY (SELECT {} FROM {} WHERE {} AND NOT EXISTS ({})) TO STDOUT").format(
+            _names(columns, of="t"), _lines(ours, compared), newer, _KNOWN_LINE
+        )
+    _stream(source, wanted, destination, sql.SQL("COPY pg_temp.staged ({}) FROM STDIN").format(names))
 
 
 def _merge(destination: Connection, table: Table, columns: Sequence[str]) -> tuple[int, int, list[Loss]]:
@@ -282,16 +321,9 @@ def _update(table: Table, columns: Sequence[str]) -> sql.Composed | None:
     if not table.key or not settable:
         return None
     values = sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(column)) for column in settable)
-    return sql.SQL("UPDATE {} AS t SET {} FROM pg_temp.staged AS s WHERE {}").format(
-        table.identifier, values, _same(table.key)
-    )
-
-
-def _gone(source: Connection, destination: Connection, ours: Table, theirs: Table) -> int:
-    """Count the rows of the destination whose key the source has no more."""
-    _send_hashes(source, ours, destination, theirs.key)
-    query = sql.SQL("SELECT count(*) FROM {} AS t WHERE NOT EXISTS ({})").format(theirs.identifier, _known(theirs.key))
-    return int(_first(destination, query))
+    update = sql.SQL("UPDATE {} AS t SET {} FROM pg_temp.staged AS s WHERE {} AND ROW({})::text <> ROW({})::text")
+    ours, theirs = _names(columns, of="s"), _names(columns, of="t")
+    return update.format(table.identifier, values, _same(table.key), ours, theirs)
 
 
 def _remove_gone(source: Connection, destination: Connection, table: Table) -> None:
@@ -309,9 +341,7 @@ def _send_hashes(sender: Connection, table: Table, receiver: Connection, columns
     """Give `receiver` a temporary table `known` with the hashes of some columns of every row that `sender` has."""
     receiver.execute("DROP TABLE IF EXISTS pg_temp.known")
     receiver.execute("CREATE TEMP TABLE known (h0 bigint, h1 bigint)")
-    hashes = sql.SQL("COPY (SELECT {}, {} FROM {}) TO STDOUT").format(
-        _hash(columns, 0), _hash(columns, 1), _rows(table, columns)
-    )
+    hashes = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(_HASHES, _lines(table, columns))
     _stream(sender, hashes, receiver, sql.SQL("COPY pg_temp.known FROM STDIN"))
     receiver.execute("ANALYZE pg_temp.known")
 
@@ -334,6 +364,12 @@ def _rows(table: Table, compared: Sequence[str]) -> sql.Composed:
     columns = _names((column for column in compared if column != _NUMBER), of="x")
     numbered = sql.SQL("(SELECT x.*, row_number() OVER (PARTITION BY ROW({})::text) AS {} FROM {} AS x) AS t")
     return numbered.format(columns, sql.Identifier(_NUMBER), table.identifier)
+
+
+def _lines(table: Table, compared: Sequence[str]) -> sql.Composed:
+    """Return the same rows with the text `l.line` of what is compared, made once for both hashes."""
+    line = sql.SQL("{} CROSS JOIN LATERAL (SELECT ROW({})::text AS line OFFSET 0) AS l")
+    return line.format(_rows(table, compared), _names(compared, of="t"))
 
 
 def _known(columns: Sequence[str]) -> sql.Composed:
@@ -364,7 +400,7 @@ def _count(connection: Connection, table: Table) -> int:
     return int(_first(connection, sql.SQL("SELECT count(*) FROM {}").format(table.identifier)))
 
 
-def _first(connection: Connection, query: sql.Composed) -> Any:  # noqa: ANN401 (any value of the server's)
+def _first(connection: Connection, query: sql.SQL | sql.Composed) -> Any:  # noqa: ANN401 (any value of the server's)
     row = connection.execute(query).fetchone()
     return row[0] if row else None
 
@@ -413,6 +449,10 @@ def _raise_sequences(source: Connection, destination: Connection) -> None:
             destination.execute("SELECT setval(%s::regclass, %s)", (name, given[name]))
 
 
+_HASHES = sql.SQL("hashtextextended(l.line, 0), hashtextextended(l.line, 1)")
+_KNOWN_LINE = sql.SQL(
+    "SELECT FROM pg_temp.known AS k WHERE k.h0 = hashtextextended(l.line, 0) AND k.h1 = hashtextextended(l.line, 1)"
+)
 _FILLED = sql.SQL("SELECT count({}) FROM {}")
 _TRIGGER = sql.SQL("ALTER TABLE {} {} TRIGGER {}")
 _OURS: LiteralString = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'"

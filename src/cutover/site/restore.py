@@ -116,6 +116,12 @@ class Restoration:
         self.names = names
         self._live = live
         self._admin = live.administration()
+        self._copied_at = ""
+        """What is written by a later transaction may be missing in the copy."""
+        self._is_carried = False
+        """Whether the restored database has every row that the copy had, mapped back."""
+        self._outstanding = ""
+        """What was written into the copy by a later transaction it has not; empty when nothing was since."""
 
     def database(self, name: str) -> Database:
         """Return one of the databases as the administrator reaches it."""
@@ -158,6 +164,7 @@ class Restoration:
 
         What an attempt before this one left under that name is dropped first. Raises: ClauseFailed `command-failed`.
         """
+        self._is_carried = False
         self._create(self.names.restored, like=self.names.live)
         self._fill(operator, self.names.restored, archive, "--exit-on-error", timeout_s=timeout_s)
         self._same_rights()
@@ -179,6 +186,8 @@ class Restoration:
     def copy_live(self, operator: Operator, *, timeout_s: float = _LONG_S) -> None:
         """Copy the live database at one snapshot; it goes on changing, `refresh_copy` brings what it missed."""
         archive = operator.temp / "live.dump"
+        with self.database(self.names.live).session(timeout_s=_SHORT_S) as connection:
+            self._copied_at = carry.mark(connection)
         with self._live.snapshot(timeout_s=timeout_s) as snapshot:
             self._live.dump(operator, archive, snapshot=snapshot, timeout_s=timeout_s)
         try:
@@ -191,7 +200,11 @@ class Restoration:
     def refresh_copy(self) -> Carried:
         """Bring the copy to what the live database holds now."""
         with self._both(self.names.live, self.names.copy) as (live, copy):
-            return carry.carry(live, copy, exact=True)
+            now = carry.mark(live)
+            carried = carry.carry(live, copy, exact=True, since=self._copied_at)
+        self._copied_at = now
+        self._outstanding = self._outstanding or now
+        return carried
 
     def map_back(self, migrations: Sequence[Shipped], *, forget: Sequence[str]) -> None:
         """Make a copy of the copy and map it back through the migrations, newest first.
@@ -227,7 +240,10 @@ class Restoration:
     def carry_over(self, *, why_absent: str = "") -> Carried:
         """Bring the mapped rows into the restored database. why_absent: why something may not have been mapped back."""
         with self._both(self.names.mapped, self.names.restored) as (mapped, restored):
-            return carry.carry(mapped, restored, why_absent=why_absent)
+            since = self._outstanding if self._is_carried else ""
+            carried = carry.carry(mapped, restored, since=since, why_absent=why_absent)
+        self._is_carried, self._outstanding = True, ""
+        return carried
 
     def differences(self) -> tuple[str, ...]:
         """Return in what owners, rights, extensions and settings of the restored database differ from the live one's.
