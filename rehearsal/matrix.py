@@ -80,6 +80,7 @@ class Row:
 @click.argument("names", nargs=-1)
 @click.option("--strategy", type=click.Choice(["gradual", "instant"]), default="gradual", show_default=True)
 @click.option("--routing", type=click.Choice(["nginx", "gateway"]), help="How the site routes; its own way otherwise.")
+@click.option("--profile", type=click.Choice(["usual", "fast"]), help="Windows of the policy; as usual otherwise.")
 @click.option("--kinds", is_flag=True, help="Every kind of altered evidence too, evidence-altered:KIND.")
 @click.option("--gates", is_flag=True, help="Only the faults that are there for a gate.")
 @click.option("--records", type=click.Path(path_type=Path), help="Keep the records here.")
@@ -89,6 +90,7 @@ def main(
     strategy: str,
     routing: str | None,
     *,
+    profile: str | None,
     kinds: bool,
     gates: bool,
     records: Path | None,
@@ -103,13 +105,15 @@ def main(
     folder = records or Path(tempfile.mkdtemp(prefix="cutover-matrix-"))
     rows = []
     for fault in chosen:
-        row = run(fault, strategy, folder / f"{strategy}-{fault.name}".replace(":", "-"), routing=routing)
+        row = run(
+            fault, strategy, folder / f"{strategy}-{fault.name}".replace(":", "-"), routing=routing, profile=profile
+        )
         rows.append(row)
         click.echo(f"{'✔' if not row.differences else '✘'} {line(row)}")
         for difference in row.differences:
             click.echo(f"    {difference}")
         if markdown is not None:
-            name = f"{'gates' if gates else 'faults'} {strategy}{f' {routing}' if routing else ''}"
+            name = " ".join(filter(None, ("gates" if gates else "faults", strategy, routing, profile)))
             tables.written(markdown, name, HEAD, [cells(row)])
     held = sum(not row.differences for row in rows)
     click.echo(f"{held} passed, {len(rows) - held} failed")
@@ -127,7 +131,7 @@ def chosen_faults(names: tuple[str, ...], strategy: str, *, kinds: bool, gates: 
     return faults.matching([*names, *([f"{of_kinds}*"] if kinds else [])], strategy)
 
 
-def run(fault: Fault, strategy: str, folder: Path, *, routing: str | None = None) -> Row:
+def run(fault: Fault, strategy: str, folder: Path, *, routing: str | None = None, profile: str | None = None) -> Row:
     """Rehearse with one fault, ask the site what became of it, remove it, and compare."""
     mark = f"{fault.name}-{time.time_ns()}"
     environment = {**os.environ, MARK: mark}
@@ -135,6 +139,7 @@ def run(fault: Fault, strategy: str, folder: Path, *, routing: str | None = None
     folder.mkdir(parents=True, exist_ok=True)
     command = ["rehearse", "--keep", "--fault", fault.name, "--strategy", strategy, "--record", str(folder)]
     command += ["--routing", routing] if routing else []
+    command += ["--profile", profile] if profile else []
     with (folder / "output.txt").open("wb") as output:
         finished = subprocess.run(
             [asked.CUTOVER, *command],
