@@ -62,6 +62,8 @@ def perform(arguments: Sequence[str], *, verbose: bool) -> NoReturn:
         "no:cacheprovider",
         "-p",
         "no:randomly",
+        "-W",  # a site may have been looked at before, by commands that run through testinfra, which is a plugin too
+        "ignore:Module already imported:pytest.PytestAssertRewriteWarning",
         str(project.FEATURES),
     ]
     sys.exit(int(pytest.main([*fixed, *arguments, *(["-v"] if verbose else [])])))
