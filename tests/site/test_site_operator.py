@@ -12,7 +12,7 @@ import pytest
 from cutover.errors import ClauseFailed, CouldNotMeasure, WrongInput
 from cutover.redaction import Redactor
 from cutover.runbook.journal import Journal
-from cutover.site.operator import Operator
+from cutover.site.operator import PRIVATE_FOLDER, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,10 +48,10 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(params=["local://", "ssh://operator@bastion.example"])
-def operator(request: pytest.FixtureRequest, tmp_path: Path, journal: Journal, ssh: Path) -> Operator:
+def operator(request: pytest.FixtureRequest, tmp_path: Path, journal: Journal, ssh: Path) -> Iterator[Operator]:
     """Return the same operator here and over ssh."""
     del ssh
-    return Operator(
+    made = Operator(
         request.param,
         path=[str(tmp_path / "bin with space")],
         environment={"GREETING": "it's $HOME; `no`", "TOKEN": SECRET},
@@ -60,6 +60,8 @@ def operator(request: pytest.FixtureRequest, tmp_path: Path, journal: Journal, s
         folder=tmp_path / "artifacts",
         journal=journal,
     )
+    yield made
+    made.close()
 
 
 def test_an_operator_host_that_does_not_answer(ssh: Path, tmp_path: Path) -> None:
@@ -141,6 +143,19 @@ def test_a_deadline_ends_the_whole_group(operator: Operator, script: str) -> Non
     assert time.monotonic() - started < 8
     left = subprocess.run(["pgrep", "-f", "^sleep 987"], check=False, capture_output=True, text=True)
     assert left.stdout == ""
+
+
+def test_the_private_folder_of_a_process_that_is_gone_is_removed_by_its_name(
+    operator: Operator, journal: Journal
+) -> None:
+    folder = operator.temp
+    operator.write_through(folder / "archive", lambda stream: stream.write(b"rows"))
+    begun = journal.last("intent", action=PRIVATE_FOLDER)
+    assert begun is not None
+    assert begun.data["scratch"] == folder.name
+    operator.remove_left(folder.name)
+    operator.remove_left(folder.name)
+    assert operator.run(["ls", str(folder)], check=False, quiet=True).exit_code != 0
 
 
 def test_files_are_written_byte_for_byte_or_not_at_all(operator: Operator) -> None:
