@@ -263,7 +263,7 @@ class Limits:
     rollback_s: float
     archive_retention_days: float
     """How long an archived artifact may not be removed, where the archive has a lock; a year unless stated (4.3c)."""
-    lock_wait_s: float = 5.0
+    lock_wait_s: float = 3.0
     """While migrations run, nothing may wait longer than this for a lock in the database (2.1a, 2.2a)."""
 
 

@@ -53,7 +53,7 @@ def test_a_lock_that_one_lost_renewal_loses_is_refused(tmp_path: Path, text: str
         policy_with(tmp_path, lock=text)
 
 
-@pytest.mark.parametrize(("line", "wait_s"), [("", 5), ("lock_wait_s = 0.5", 0.5)])
+@pytest.mark.parametrize(("line", "wait_s"), [("", 3), ("lock_wait_s = 0.5", 0.5)])
 def test_how_long_anything_waits_in_the_database(tmp_path: Path, line: str, wait_s: float) -> None:
     assert policy_with(tmp_path, limits=line).limits.lock_wait_s == wait_s
 
