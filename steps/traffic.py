@@ -8,7 +8,7 @@ from pytest_bdd import given, parsers, then, when
 
 from cutover.procedures import rollback as going_back
 from cutover.procedures import traffic
-from cutover.runbook import gates, rollback
+from cutover.runbook import gates
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def load_agrees(upgrade: Upgrade, load: LoadRunner, metric: str) -> None:
 
 @when("the traffic is restored to blue", target_fixture="rollback_report")
 def traffic_restored(site: Site, upgrade: Upgrade) -> RollbackReport:
-    return rollback.restore_blue(upgrade, site, trigger=going_back.why(upgrade))
+    return going_back.go_back(site, upgrade)
 
 
 @then("every sampled request is served by blue within the policy's bound")

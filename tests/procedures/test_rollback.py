@@ -501,6 +501,19 @@ def test_the_way_is_planned_from_both(upgrade: Upgrade) -> None:
     assert made.needed == ("R.2a", "R.2b", "R.2d", "R.1", "R.2c")
 
 
+@pytest.mark.parametrize(("serves", "state"), [("blue", "none"), ("green", "running")])
+def test_green_is_observed_no_longer_once_blue_has_the_traffic(upgrade: Upgrade, serves: str, state: str) -> None:
+    upgrade.journal.write("run_started")
+    upgrade.remember("observation", state="running", until="2027-04-04T08:00:00Z", window_s=259200.0)
+    site: Any = SimpleNamespace(
+        routing=SimpleNamespace(restore=lambda: None, who_serves=lambda _number: served(serves))
+    )
+    assert rollback.go_back(site, upgrade).serves == serves
+    facts = upgrade.recall("observation")
+    assert facts["state"] == state
+    assert facts["window_s"] == 259200.0
+
+
 def test_why_is_what_the_person_said(upgrade: Upgrade) -> None:
     upgrade.journal.write("run_started")
     assert rollback.why(upgrade) == "asked for"

@@ -24,7 +24,7 @@ from cutover.procedures.traffic import why_back
 from cutover.runbook import fingerprint, reverse
 from cutover.runbook.attempts import RESUMED, Procedure
 from cutover.runbook.checks import expect
-from cutover.runbook.rollback import who
+from cutover.runbook.rollback import restore_blue, who
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cutover.evidence.snapshot import Snapshot
     from cutover.model import Environment, Roles
     from cutover.runbook.reverse import ReversePlan
+    from cutover.runbook.rollback import RollbackReport
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
 
@@ -41,6 +42,7 @@ ASSESSED, AFTERWARDS = "assessed", "afterwards"
 IMPACT, GREEN_ERA = "impact", "green-era"
 _CARRIED, _EVIDENCE_TABLE = "restore-carried", "evidence"
 """What a restore keeps of what it could not carry over (R.2d), and the table that counts here."""
+_OBSERVATION = "observation"
 _LOOK = 20
 _SHOWN = 5
 
@@ -96,6 +98,21 @@ def why(upgrade: Upgrade) -> str:
     if asked is None or upgrade.procedure is not Procedure.ROLLBACK:
         return why_back(upgrade)
     return f"asked for: {asked.data.get('reason') or 'no reason was given'}"
+
+
+# -- R.1: the requests -------------------------------------------------------------------------------------------------
+
+
+def go_back(site: Site, upgrade: Upgrade) -> RollbackReport:
+    """Send every request back to blue and prove it; green is observed no longer (R.1).
+
+    Raises: as `cutover.runbook.rollback.restore_blue`.
+    """
+    report = restore_blue(upgrade, site, trigger=why(upgrade))
+    if report.serves == upgrade.roles.blue.name and upgrade.knows(_OBSERVATION):
+        facts = upgrade.recall(_OBSERVATION)
+        upgrade.remember(_OBSERVATION, **{**facts, "state": "none", "until": None})
+    return report
 
 
 # -- R.2a: the impact --------------------------------------------------------------------------------------------------
