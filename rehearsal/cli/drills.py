@@ -1,7 +1,7 @@
 """Drills: what is done to a rehearsal's site beside a run, to show what a run guards against.
 
-Invariant: a drill is a feature in `rehearsal/features` that needs a disposable target; it is performed as any feature
-is, by pytest inside the sandbox, and puts back what it changed.
+Invariant: a drill is features in `rehearsal/features` that need a disposable target; it is performed as any feature is,
+by pytest inside the sandbox, and puts back what it changed. One that performs clauses of the guide writes a record.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from rehearsal.environment import layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _BOUND = ("-o", "timeout=180")
 _PASSED, _FAILED, _COULD_NOT_MEASURE = 0, 1, 3
@@ -25,17 +26,18 @@ class Drill:
 
     name: str
     title: str
-    module: str
-    """Of `rehearsal/features`."""
+    modules: tuple[str, ...]
+    """Of `rehearsal/features`, in their order."""
     until: int
-    """The phase up to which a run brings the site before."""
+    """The phase up to which a run brings the site before; 0: there is no run."""
 
-    def command(self, place: layout.Place) -> list[str]:
-        """Return the command that performs it inside the sandbox."""
-        feature = str(layout.PROJECT / "rehearsal" / "features" / self.module)
+    def command(self, place: layout.Place, record: Path) -> list[str]:
+        """Return the command that performs it inside the sandbox. record: the folder that gets its record's."""
+        features = [str(layout.PROJECT / "rehearsal" / "features" / module) for module in self.modules]
         settings = str(layout.PROJECT / "pyproject.toml")
+        named = ("--target", str(place.target), "--record", str(record), "--drill", self.name)
         said = ("-v", "--gherkin-terminal-reporter", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly")
-        return [sys.executable, "-m", "pytest", feature, "-c", settings, "--target", str(place.target), *said, *_BOUND]
+        return [sys.executable, "-m", "pytest", *features, "-c", settings, *named, *said, *_BOUND]
 
 
 DRILLS: Mapping[str, Drill] = {
@@ -44,8 +46,14 @@ DRILLS: Mapping[str, Drill] = {
         Drill(
             name="unsafe-forms",
             title="the guide's own forms of F.2, F.3 and F.4 beside the runbook's",
-            module="test_unsafe_forms.py",
+            modules=("test_unsafe_forms.py",),
             until=2,
+        ),
+        Drill(
+            name="diagnose",
+            title="the guide's troubles made on the site, each to be recognised (T.1 to T.4, S.1 to S.3)",
+            modules=("test_evidence_mismatch.py", "test_troubleshooting.py"),
+            until=0,
         ),
     )
 }

@@ -113,17 +113,21 @@ def rehearse(
     place = layout.Place.named(f"{_PREFIX}{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     run = _run_command(place, record.absolute(), strategy, until=drilled.until if drilled else None)
     if dry_run:
-        _explain(place, run, armed, history or sitedata.History(), shape, drill=drilled, keep=keep)
+        _explain(place, run, armed, history or sitedata.History(), shape, drill=drilled, record=record, keep=keep)
         return
     lifecycle.remove_dead(_PREFIX)
     removed = not keep
     try:
         came_up_s = _come_up(place, history, shape, keep=keep)
         say(f"blue {layout.RELEASE_FROM} serves after {came_up_s:.1f} s")
-        code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
+        if drilled is None or drilled.until:
+            code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
+        else:
+            code = _INCOMPLETE
         if drilled is not None and code == _INCOMPLETE:
             say(f"drill {drilled.name}: {drilled.title}")
-            code = drills.exit_code(_attend(*sandbox.spawn(place, drilled.command(place), new_group=True)))
+            command = drilled.command(place, record.absolute())
+            code = drills.exit_code(_attend(*sandbox.spawn(place, command, new_group=True)))
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PartFailed:
@@ -157,6 +161,7 @@ def _explain(
     shape: Shape,
     *,
     drill: drills.Drill | None,
+    record: Path,
     keep: bool,
 ) -> None:
     from rehearsal.environment import target  # noqa: PLC0415 - as above
@@ -169,7 +174,8 @@ def _explain(
     if shape.requests:
         rate, bake_s = target.load_for(shape.requests, shape.strategy)
         say(f"   its policy: {rate:g} requests/s and bakes of {bake_s:g} s, for at least {shape.requests:,} requests")
-    say(f"2  inside it, approved by a key of its own: {shlex.join(run)}")
+    if drill is None or drill.until:
+        say(f"2  inside it, approved by a key of its own: {shlex.join(run)}")
     for fault in armed:
         say(f"   fault {fault.name} at {fault.strikes_at}: {fault.title}")
         said = f", gate {fault.gates[0]}" if fault.gates else ""
@@ -177,7 +183,7 @@ def _explain(
         for name, value in fault.policy.items():
             say(f"   policy for it: {name} = {value}")
     if drill is not None:
-        say(f"   then {drill.title}: {shlex.join(drill.command(place))}")
+        say(f"   then {drill.title}: {shlex.join(drill.command(place, record.absolute()))}")
     say(f"3  environment {'kept' if keep else 'removed'}; exit code of the {'drill' if drill else 'run'}")
 
 

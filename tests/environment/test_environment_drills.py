@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from cutover import project
+from cutover.model import ExitCode, Outcome, Result
+from cutover.policy import Policy
+from cutover.runbook.catalogue import load_clauses
+from cutover.runbook.journal import Journal
+from cutover.target import Target
+from rehearsal import drilled
 from rehearsal.cli import drills, rehearse
 from rehearsal.environment import layout
 
@@ -17,7 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FEATURES = layout.PROJECT / "rehearsal" / "features"
-SCENARIOS = re.findall(r"^ +Scenario: (.*)$", (FEATURES / "unsafe_forms.feature").read_text(), re.MULTILINE)
+SCENARIOS = [
+    title
+    for path in sorted(FEATURES.glob("*.feature"))
+    for title in re.findall(r"^ +Scenario: (.*)$", path.read_text(), re.MULTILINE)
+]
 
 
 def _collected(*arguments: str, folder: Path) -> tuple[int, list[str]]:
@@ -54,16 +66,82 @@ def test_every_scenario_is_collected_for_a_disposable_target(tmp_path: Path) -> 
     (tmp_path / "target.toml").write_text("disposable = true\n")
     code, items = _collected(str(FEATURES), "--target", "target.toml", folder=tmp_path)
     assert code == 0
-    assert len(items) == len(SCENARIOS) == 7
+    assert len(items) == len(SCENARIOS) >= 16
 
 
 def test_a_drill_names_a_module_and_brings_the_site_to_its_phase() -> None:
     for drill in drills.DRILLS.values():
-        assert (FEATURES / drill.module).exists()
+        assert all((FEATURES / module).exists() for module in drill.modules)
     told = CliRunner().invoke(rehearse, ["--dry-run", "--drill", "unsafe-forms"]).output
     assert "--until 2" in told
     assert "test_unsafe_forms.py" in told
     assert "exit code of the drill" in told
+
+
+def test_a_drill_without_a_run_says_so() -> None:
+    told = CliRunner().invoke(rehearse, ["--dry-run", "--drill", "diagnose"]).output
+    assert "--until" not in told
+    assert "--drill diagnose" in told
+
+
+def test_every_clause_of_a_drill_has_scenarios_there_and_no_other_is_claimed() -> None:
+    catalogue = load_clauses()
+    performed = drilled.scenarios_of(FEATURES, catalogue)
+    assert set(performed) == {clause.id for clause in catalogue if clause.drill}
+    for clause_id, titles in performed.items():
+        assert titles, f"no scenario of a drill performs {clause_id}"
+    for clause in catalogue:
+        if clause.drill:
+            assert clause.drill.rpartition(" ")[2] in drills.DRILLS, clause.drill
+
+
+def test_a_drill_has_a_record_that_proves_its_clauses_and_never_an_upgrade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, policy = described(tmp_path, monkeypatch)
+    catalogue = load_clauses()
+    record = drilled.DrillRecord.begin(
+        "diagnose", target=target, policy=policy, catalogue=catalogue, parent=tmp_path / "records"
+    )
+    record.open([catalogue["T.1"]], scenario="one", feature="f")
+    record.step_began()
+    record.step_ended("When", "something is done", "passed")
+    record.close(None)
+    record.open([catalogue["S.1"], catalogue["S.2"]], scenario="two", feature="f")
+    record.upgrade.journal.write("rollback_started", trigger="a drill")
+    record.upgrade.journal.write("rollback_finished", took_s=1.0, serves="blue", verified_requests=100)
+    record.close(None)
+    judged = record.seal()
+    results = {one.clause.id: one.record.result for one in judged.clauses if one.record.result is not Result.NOT_RUN}
+    assert results == dict.fromkeys(("T.1", "S.1", "S.2"), Result.PASS)
+    assert (judged.outcome, judged.exit_code) == (Outcome.INCOMPLETE, ExitCode.UNDECIDED)
+    assert "scope: drill diagnose" in judged.reasons
+    assert Journal.verify(record.upgrade.folder / "journal.jsonl")[-1].event == "run_finished"
+
+
+def test_a_clause_that_fails_in_a_drill_fails_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, policy = described(tmp_path, monkeypatch)
+    record = drilled.DrillRecord.begin(
+        "diagnose", target=target, policy=policy, catalogue=load_clauses(), parent=tmp_path / "records"
+    )
+    record.open([record.catalogue["T.4"]], scenario="one", feature="f")
+    record.close(AssertionError("the selector is not named"))
+    judged = record.seal()
+    assert (judged.outcome, judged.exit_code) == (Outcome.FAILED, ExitCode.FAILED)
+    assert (record.upgrade.folder / "artifacts" / "faults" / "T.4.txt").is_file()
+
+
+def described(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Target, Policy]:
+    """Return the examples' target and policy, with what the target names."""
+    for name in ("STELLA_DSN", "STELLA_LOG_DSN", "STELLA_ADMIN_DSN"):
+        monkeypatch.setenv(name, "postgresql://u:not-a-real-one@db.example/x")
+    for name in ("STELLA_BLUE_CACHE_URL", "STELLA_GREEN_CACHE_URL"):
+        monkeypatch.setenv(name, "redis://cache.example:6379/0")
+    for name in ("STELLA_STORE_ACCESS_KEY", "STELLA_STORE_SECRET_KEY"):
+        monkeypatch.setenv(name, "some-key-of-the-store")
+    shutil.copytree(project.CONTRACT / "examples", folder / "examples")
+    target = Target.load(folder / "examples" / "target.toml")
+    return target, Policy.read(target.policy_path)
 
 
 def test_a_drill_and_a_fault_are_not_for_one_site() -> None:

@@ -284,6 +284,13 @@ CASES = [
         "database connectivity",
         "T.2",
     ),
+    Case(
+        "migration-blocked",
+        facts(ClauseFailed("x", code="lock-waited-too-long", seen="session 7 waited 9 s")),
+        ("session 7",),
+        "migrationTimeoutSeconds",
+        "T.1",
+    ),
     Case("object-changed", facts(CutoverError("x", code="changed-by-someone-else")), ("somebody else",), "stop them"),
     Case("cluster-out-of-reach", facts(CouldNotMeasure("x", code="kubernetes-unreachable")), ("API",), "kubeconfig"),
     Case("store-out-of-reach", facts(CouldNotMeasure("x", code="store-refused")), ("storage",), "[store]"),

@@ -177,13 +177,13 @@ def _redactor(site: Site) -> Redactor | None:
         for namespace in _namespaces(site):
             for secret in site.cluster.list("Secret", namespace):
                 if secret.get("type") != _NOTES_OF_HELM:
-                    found += _values(secret)
+                    found += values_of(secret)
     except CutoverError:
         return None
     return Redactor(found)
 
 
-def _values(secret: Mapping[str, Any]) -> Iterator[str]:
+def values_of(secret: Mapping[str, Any]) -> Iterator[str]:
     """Yield the values of a Secret as they are; the redactor knows their other forms."""
     for encoded in (secret.get("data") or {}).values():
         try:

@@ -437,6 +437,14 @@ CAUSES: tuple[Cause, ...] = (
         clause="T.1",
     ),
     Cause(
+        id="migration-blocked",
+        shows="while migrations ran, a session waited for a lock longer than the policy allows",
+        probable="another session holds a table or the migration lock",
+        remedy="end the session that is named, or increase migrationTimeoutSeconds and the policy's limit",
+        fits=_by_code("lock-waited-too-long", "migrations-locked", words="a migration waits for another session"),
+        clause="T.1",
+    ),
+    Cause(
         id="container-crashes",
         shows="a container ends each time it starts (CrashLoopBackOff)",
         probable="the release does not start with this configuration; its last words say why",

@@ -208,7 +208,7 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         is_drill=bool(head.data.get("drill")),
     )
     reasons = (*reasons, *_broken_off(known))
-    plan = next((entry for entry in entries if entry.event == "plan"), None)
+    plan = next((entry for entry in reversed(entries) if entry.event == "plan"), None)
     observed = next((e for e in reversed(entries) if e.event == "fact" and e.data.get("name") == "observation"), None)
     facts = observed.data["facts"] if observed else {}
     return Verdict(
@@ -219,7 +219,7 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         deviations=_deviations(entries),
         started=head.time,
         finished=entries[-1].time,
-        head=head.data,
+        head=_with_approvals(head.data, entries),
         scope=scope,
         plan_digest=str(plan.data.get("digest", "")) if plan else "",
         observation_state=str(facts.get("state", "none")),
@@ -232,6 +232,12 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         commands=sum(entry.event == "command" for entry in entries),
         attempts=known,
     )
+
+
+def _with_approvals(head: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return the data of `run_started` with every approval that the record holds, those made later too."""
+    signed = [dict(entry.data) for entry in entries if entry.event == "approval"]
+    return {**head, "approval": {**(head.get("approval") or {}), "approvals": signed}} if signed else dict(head)
 
 
 def _last_beginning(known: Sequence[Attempt]) -> tuple[Entry, ...]:
