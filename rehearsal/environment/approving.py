@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rehearsal.environment import layout
 
-APPROVER = "rehearsal, by a key that its own environment made"
+APPROVER = "rehearsal (a key that its own environment made)"
 PUBLIC_KEY = "approver.pub"
 """Beside the target file, which names it."""
 MEANING = "This site is disposable: everything in this plan may be performed on it."

@@ -122,3 +122,64 @@ def test_a_point_of_no_return_that_nobody_allowed_is_refused_at_once(asked: Mini
 def test_where_nobody_needs_to_sign_the_record_says_so(miniature: Miniature) -> None:
     head = _head(miniature.run("--phase", "1"))
     assert (head["approved_by"], head["signed"], head["signature"]) == ("B. Person", False, approval.UNSIGNED)
+
+
+# -- in further attempts -----------------------------------------------------------------------------------------------
+
+
+def _go_on(miniature: Miniature, ran: Ran) -> Ran:
+    assert ran.folder is not None
+    return miniature.run("--continue", str(ran.folder))
+
+
+def test_going_on_to_more_than_was_approved_needs_an_approval_of_that(asked: Miniature) -> None:
+    first = _approved(asked, "--until", "2", until=2)
+    assert first.code == 4, first.out + first.err
+    ran = _go_on(asked, first)
+    assert ran.code == 5, ran.out + ran.err
+    assert "scope: was until 2, now all" in ran.err
+    assert [line for line in ran.journal if line["event"] == "run_resumed"] == []
+    for _ in range(_TRIES):
+        _approve(asked)
+        ran = _go_on(asked, first)
+        if ran.code != 5:
+            break
+    assert ran.code == 0, ran.out + ran.err
+    assert ran.folder is not None
+    plans = [line["data"]["digest"] for line in ran.journal if line["event"] == "plan"]
+    kept = [json.loads((ran.folder / name).read_text("utf-8")) for name in ("plan.json", "plan-2.json")]
+    assert [document["digest"] for document in kept] == plans
+    assert [document["scope"] for document in kept] == ["until 2", "all"]
+    assert ran.verdict["plan"]["digest"] == plans[-1]
+    assert {signed["name"] for signed in ran.verdict["approval"]["approvals"]} == {B}
+    assert len(ran.verdict["approval"]["approvals"]) == 2
+
+
+def test_going_on_with_what_was_approved_needs_nothing_more(asked: Miniature) -> None:
+    first = _approved(asked)
+    assert first.code == 0
+    killed = asked.run(do={"3.1a": "kill"})
+    if "tool harness: was" in killed.err:
+        pytest.skip("the harness itself was edited meanwhile")
+    for path in (asked.root / "approvals").iterdir():
+        path.unlink()
+    ran = _go_on(asked, killed)
+    assert ran.code == 0, ran.out + ran.err
+    assert len([line for line in ran.journal if line["event"] == "plan"]) == 1
+
+
+def test_another_chart_is_not_gone_on_with(miniature: Miniature) -> None:
+    killed = miniature.run(do={"2.1a": "kill"})
+    (miniature.root / "helm" / "stellaops" / "Chart.yaml").write_text("name: another\n", "utf-8")
+    ran = _go_on(miniature, killed)
+    assert ran.code == 5
+    assert "chart.path: was sha256:" in ran.err
+    (miniature.root / "helm" / "stellaops" / "Chart.yaml").unlink()
+    assert _go_on(miniature, killed).code == 0
+
+
+def test_blue_is_brought_back_whatever_was_changed(miniature: Miniature) -> None:
+    killed = miniature.run(do={"3.2": "fail", "R.1": "kill"})
+    (miniature.root / "helm" / "stellaops" / "Chart.yaml").write_text("name: another\n", "utf-8")
+    ran = _go_on(miniature, killed)
+    assert ran.verdict["rollback"]["serves"] == "blue", ran.out + ran.err

@@ -42,6 +42,7 @@ PREDICATE_TYPE = "https://cutover.stellaops.io/approval/v1"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 FOLDER = "approvals"
 """In a record."""
+_PLAN = "plan"
 SUFFIXES = (".dsse.json", ".sigstore.json")
 """Of the files that are looked at; all else in a folder of approvals is left alone."""
 GUIDE = "1.3, maintenance window communicated"
@@ -597,9 +598,9 @@ def keep(consent: Consent, folder: Path, target: Target) -> tuple[Signed, ...]:
 def of_record(upgrade: Upgrade) -> Consent:
     """Return how the plan in a record stands now, with approvals that were made since it began; these are copied in.
 
-    The plan is the one that the journal names.
+    The plan is the one that the journal named last.
     Raises:
-        Refused: the record's plan is not the one that its journal names.
+        Refused: the record does not hold it.
         WrongInput: a key of the target file is none.
     """
     document, target = _plan_of(upgrade), upgrade.target
@@ -617,25 +618,51 @@ def of_record(upgrade: Upgrade) -> Consent:
 
 
 def _plan_of(upgrade: Upgrade) -> dict[str, Any]:
-    """Return the document of the plan that an upgrade began with. Raises Refused, WrongInput: it was changed."""
-    document = read_document(upgrade.folder / "plan.json")
-    begun = upgrade.journal.last("plan")
-    if begun is None or begun.data.get("digest") != document["digest"]:
-        raise Refused(
-            "the plan in the record is not the one that it began with",
-            code="plan-changed",
-            seen=f"plan.json: {document['digest']}, journal: {begun.data.get('digest') if begun else 'no plan'}",
-            do="put plan.json back as it was",
-        )
-    return document
+    """Return the document of the plan that the journal named last, from the record. Raises Refused: it is not there."""
+    named = upgrade.journal.last("plan")
+    digest = named.data.get("digest") if named is not None else None
+    seen = []
+    for path in sorted(upgrade.folder.glob(f"{_PLAN}*.json")):
+        try:
+            document = read_document(path)
+        except WrongInput as problem:
+            seen.append(f"{problem.message}: {problem.seen}")
+            continue
+        if document["digest"] == digest:
+            return document
+        seen.append(f"{path.name}: {document['digest']}")
+    raise Refused(
+        "the plan in the record is not the one that was begun with",
+        code="plan-changed",
+        seen="\n".join([f"journal: {digest or 'no plan'}", *seen]),
+        do="put plan.json back as it was",
+    )
+
+
+def beyond(upgrade: Upgrade, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the clauses that a plan performs and the record's does not: what was agreed to does not hold for them.
+
+    Every clause, when the record was broken off before it had a plan.
+    Raises:
+        Refused: the record's plan is not the one that was begun with.
+    """
+    wanted = [clause["id"] for clause in document["clauses"] if clause["not_run"] is None]
+    if upgrade.journal.last("plan") is None:
+        return tuple(wanted)
+    before = {clause["id"] for clause in _plan_of(upgrade)["clauses"] if clause["not_run"] is None}
+    return tuple(clause_id for clause_id in wanted if clause_id not in before)
+
+
+def plan_name(attempt: int) -> str:
+    """Return under which name a record keeps the plan of an attempt; 1 is the first."""
+    return f"{_PLAN}.json" if attempt == 1 else f"{_PLAN}-{attempt}.json"
 
 
 def require_same_inputs(upgrade: Upgrade) -> None:
     """Refuse to go on with a plan when what it installs, or judges by, is not what it began with.
 
     Raises:
-        Refused: a file that the target names was changed, or the record's plan is not the one that it began with.
-        WrongInput: there is no plan.
+        Refused: a file that the target names was changed, or the record's plan was.
     """
     drift = plans.changes(_plan_of(upgrade).get("inputs", {}), materials.of_target(upgrade.target))
     if drift:
@@ -644,7 +671,7 @@ def require_same_inputs(upgrade: Upgrade) -> None:
             code="inputs-changed",
             seen="\n".join(drift),
             guide=GUIDE,
-            do="put it back as it was; or give this upgrade up (./cutover rollback) and begin one with a plan of its own",
+            do="put it back as it was, or give this upgrade up (./cutover rollback) and begin another",
             state="nothing was changed",
         )
 
