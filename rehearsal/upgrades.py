@@ -43,14 +43,18 @@ class Attempt:
 
 @contextlib.contextmanager
 def site(name: str, strategy: str) -> Iterator[tuple[layout.Place, float]]:
-    """Bring a site up for as long as the block; yields its place, and after how many seconds it was up."""
-    from rehearsal.environment import assembly, sitedata, target  # noqa: PLC0415 - bring much along
+    """Bring a site up for as long as the block, the plan of its upgrade approved.
+
+    Yields its place, and after how many seconds it was up.
+    """
+    from rehearsal.environment import approving, assembly, sitedata, target  # noqa: PLC0415 - bring much along
 
     place = layout.Place.named(name[:40].rstrip("-"))
     shape = target.Shape(strategy=strategy, profile="fast")
     history = sitedata.History(items=ITEMS)
     try:
         came_up_s = assembly.up(place, lambda _: None, tied=True, history=history, shape=shape)
+        approving.approve(place, ("--strategy", strategy))
         yield place, round(came_up_s, 1)
     finally:
         lifecycle.down(place)
