@@ -12,6 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from cutover.clock import parse_rfc3339
 from cutover.runbook.gates.results import Asked, Taken
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from cutover.runbook.upgrade import Upgrade
 
 SAMPLES = ("gates", "samples.jsonl")
+_MENDED: WeakKeyDictionary[Upgrade, int] = WeakKeyDictionary()
+"""By upgrade, the attempt that has looked for what one before it left: the file of a long observation is long."""
 
 
 class Archive:
@@ -35,7 +38,9 @@ class Archive:
         self._path = upgrade.path(*SAMPLES)
         named = upgrade.journal.last("gate")
         self._lines = int(named.data.get("line", 0)) if named is not None else 0
-        self._mend()
+        if _MENDED.get(upgrade) != upgrade.attempt:
+            self._mend()
+            _MENDED[upgrade] = upgrade.attempt
 
     def _mend(self) -> None:
         """Cut off what no entry of the journal can name: half a line, and the one sample before its entry was written.
