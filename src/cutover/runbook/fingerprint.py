@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cutover.clock import rfc3339
 from cutover.errors import ClauseFailed
+from cutover.files import write_whole
 from cutover.runbook.journal import plain
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def compare(upgrade: Upgrade, site: HasState, *, with_evidence: bool = True) -> 
     leaves = before.evidence.leaves if before.evidence is not None else None
     after = site.state(upgrade.roles, leaves=leaves, with_evidence=with_evidence and before.evidence is not None)
     found = differences(before, after)
-    path = upgrade.path(*FOLDER, f"after-{upgrade.attempt}.json")
+    left_out = "" if with_evidence else "-without-evidence"
+    path = upgrade.path(*FOLDER, f"after-{upgrade.attempt}{left_out}.json")
     taken = rfc3339(upgrade.clock.now())
     _write(path, {**after.document(), "taken": taken, "differences": plain(found)})
     upgrade.journal.write(
@@ -179,7 +181,7 @@ def forbidden(found: Iterable[Difference]) -> tuple[Difference, ...]:
 def _write(path: Path, document: Mapping[str, Any]) -> str:
     """Write a document, in place of one that an attempt may have left, and return its digest."""
     content = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
-    path.write_bytes(content)
+    write_whole(path, content)
     return _digest(content)
 
 
