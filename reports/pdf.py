@@ -420,7 +420,6 @@ def _boxed(text: str, tone: str) -> Table:
 
 
 def _summary(record: Record, facts: Mapping[str, Any]) -> Table:
-    approval = record.approval
     reasons = facts["not_run"]
     shown = [(f"{number} not run: {reason}", "soft") for reason, number in reasons[:3]]
     if len(reasons) > len(shown):
@@ -429,16 +428,14 @@ def _summary(record: Record, facts: Mapping[str, Any]) -> Table:
     balance, added = wording.evidence(record)
     requests, markers = wording.traffic(record)
     back, points = wording.undo(record)
-    meaning = approval.get("meaning", "")
     cells = [
-        ("REQUESTED BY", [(approval.get("requested_by") or "not recorded", "")]),
+        ("REQUESTED BY", [(record.approval.get("requested_by") or "not recorded", "")]),
         (
             "APPROVED BY",
             [
-                (approval.get("approved_by") or "not recorded", ""),
-                (wording.moment(approval.get("approved_at", "")), "soft"),
-                (f"“{meaning}”" if meaning else "", "soft"),
-                (approval.get("signature", ""), "soft"),
+                line
+                for name, said in wording.approved(record)
+                for line in ((name, ""), *((text, "soft") for text in said))
             ],
         ),
         (

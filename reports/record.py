@@ -282,6 +282,18 @@ class Rollback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalView:
+    """A signed approval."""
+
+    name: str
+    at: str
+    meaning: str
+    covers: tuple[str, ...]
+    """The points of no return that it allows."""
+    signed_with: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptView:
     """One process's work on the record."""
 
@@ -330,6 +342,8 @@ class Record:
     scope: str
     operator: str
     approval: Mapping[str, str]
+    approvals: tuple[ApprovalView, ...]
+    """Those that are signed, further attempts' too."""
     started: datetime | None
     finished: datetime | None
     reasons: tuple[str, ...]
@@ -449,7 +463,7 @@ def read(folder: Path) -> Record:
     """Return what a record's folder holds. Raises nothing for what is missing in it: see `Record.problems`."""
     reader = _Reader(folder)
     verdict = reader.json("verdict.json")
-    plan = reader.json("plan.json")
+    plan = reader.json(_newest_plan(folder))
     lines = tuple(_line(raw) for raw in reader.lines("journal.jsonl"))
     if not lines:
         reader.problems.append("journal.jsonl holds no line")
@@ -481,6 +495,9 @@ def read(folder: Path) -> Record:
         scope=_text(verdict.get("scope")) or _text(head.get("scope")),
         operator=_text(verdict.get("operator")) or _text(head.get("operator")),
         approval=_texts(verdict.get("approval") or head.get("approval")),
+        approvals=tuple(
+            _approval(raw) for raw in _list(_object(verdict.get("approval") or head.get("approval")).get("approvals"))
+        ),
         started=_time(verdict.get("started")) or (lines[0].time if lines else None),
         finished=_time(verdict.get("finished")) or (lines[-1].time if lines else None),
         reasons=tuple(_text(reason) for reason in _list(verdict.get("reasons"))),
@@ -912,6 +929,24 @@ def _object(value: object) -> dict[str, Any]:
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _newest_plan(folder: Path) -> str:
+    """Return the name of the last plan that was begun with: a further attempt may perform more than the first."""
+    numbers = [path.stem.partition("-")[2] for path in folder.glob("plan-*.json")]
+    newest = max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return f"plan-{newest}.json" if newest else "plan.json"
+
+
+def _approval(value: object) -> ApprovalView:
+    raw = _object(value)
+    return ApprovalView(
+        name=_text(raw.get("name")),
+        at=_text(raw.get("approved_at")),
+        meaning=_text(raw.get("meaning")),
+        covers=tuple(_text(clause_id) for clause_id in _list(raw.get("covers"))),
+        signed_with=_text(raw.get("signed_with")),
+    )
 
 
 def _texts(value: object) -> dict[str, str]:

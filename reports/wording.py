@@ -217,6 +217,27 @@ def _writes_found(record: Record) -> str:
     return f"all acknowledged by {clock(looked[-1].time)} were found exactly once"
 
 
+def approved(record: Record) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return who approved, each with time, meaning, what it covers and by what it is known to be theirs."""
+    said = record.approval
+    if not record.approvals:
+        meaning = said.get("meaning", "")
+        lines = (moment(said.get("approved_at", "")), f"“{meaning}”" if meaning else "", said.get("signature", ""))
+        return ((said.get("approved_by") or "not recorded", tuple(line for line in lines if line)),)
+    return tuple(
+        (
+            one.name,
+            (
+                moment(one.at),
+                f"“{one.meaning}”",
+                f"covers {', '.join(one.covers)}" if one.covers else "covers no point of no return",
+                f"signed with {one.signed_with}",
+            ),
+        )
+        for one in record.approvals
+    )
+
+
 def undo(record: Record) -> tuple[str, str]:
     """Return what became of the way back, and the points of no return."""
     back = record.rollback

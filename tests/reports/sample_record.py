@@ -316,6 +316,15 @@ class Sample:
                 "meaning": "go, window agreed",
                 "approved_at": "2026-11-22T16:10:00Z",
                 "signature": "signed: B. Person with key 1300ab5783848215",
+                "approvals": [
+                    {
+                        "name": "B. Person",
+                        "approved_at": "2026-11-22T16:10:00Z",
+                        "meaning": "go, window agreed",
+                        "covers": ["5.2a", "5.2b"],
+                        "signed_with": "key 1300ab5783848215",
+                    }
+                ],
             },
             "operator": "ci@runner",
             "commands": sum(entry.event == "command" for entry in entries),

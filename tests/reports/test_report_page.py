@@ -82,13 +82,35 @@ def test_links_lead_to_something(tmp_path: Path) -> None:
             assert (folder / url).is_file(), url
 
 
+def test_an_approval_that_nobody_signed_is_said_to_be_unsigned(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    path = sample.folder / "verdict.json"
+    verdict = json.loads(path.read_text("utf-8"))
+    verdict["approval"] |= {"approvals": [], "signature": "not signed: a name in the policy file"}
+    path.write_text(json.dumps(verdict), "utf-8")
+    assert "“go, window agreed” not signed: a name in the policy file" in page(sample.folder).text
+    verdict["approval"] = {}
+    path.write_text(json.dumps(verdict), "utf-8")
+    assert "Approved by not recorded" in page(sample.folder).text
+
+
+def test_the_plan_of_the_last_attempt_that_had_one_is_shown(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    plan = json.loads((sample.folder / "plan.json").read_text("utf-8"))
+    for name, points in (("plan-2", ["5.2b"]), ("plan-10", ["5.2a", "5.2b"]), ("plan-x", [])):
+        text = json.dumps({**plan, "points_of_no_return": points})
+        (sample.folder / f"{name}.json").write_text(text, "utf-8")
+    assert record.read(sample.folder).points_of_no_return == ("5.2a", "5.2b")
+
+
 def test_the_first_page_says_what_the_verdict_says(tmp_path: Path) -> None:
     sample = sample_record.passed(tmp_path)
     text = page(sample.folder).text
     assert "PASSED" in text
     assert sample_record.NOTICE in text
     assert "A. Person" in text
-    assert "B. Person 22 Nov 2026, 16:10:00 UTC “go, window agreed” signed: B. Person with key 1300ab57" in text
+    signed = "covers 5.2a, 5.2b signed with key 1300ab5783848215"
+    assert f"B. Person 22 Nov 2026, 16:10:00 UTC “go, window agreed” {signed}" in text
     assert "6 clauses: 4 pass, 0 fail, 2 not run" in text
     assert "before 12\u00a0408 = unchanged 12\u00a0408 + changed 0 + missing 0" in text
     assert "added 391" in text
