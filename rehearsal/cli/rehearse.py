@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _PREFIX = "rehearse-"
 _INJECTOR_BOUND_S = 60.0
 _BY_SIGNAL = 128
-_INCOMPLETE = 4
-"""Of a run that was to end before its last phase."""
 _INTERRUPTED = _BY_SIGNAL + signal.SIGINT
 _REQUESTS_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -120,14 +118,13 @@ def rehearse(
     try:
         came_up_s = _come_up(place, history, shape, keep=keep)
         say(f"blue {layout.RELEASE_FROM} serves after {came_up_s:.1f} s")
-        if drilled is None or drilled.until:
+        if drilled is None or drilled.until != 0:
             code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
         else:
-            code = _INCOMPLETE
-        if drilled is not None and code == _INCOMPLETE:
+            code = drilled.code_before
+        if drilled is not None and code == drilled.code_before:
             say(f"drill {drilled.name}: {drilled.title}")
-            command = drilled.command(place, record.absolute())
-            code = drills.exit_code(_attend(*sandbox.spawn(place, command, new_group=True)))
+            code = _drill(place, drilled, record.absolute())
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PartFailed:
@@ -140,6 +137,16 @@ def rehearse(
     if keep:
         say(f"kept: ./cutover env shell --name {place.name}   remove with ./cutover env down --name {place.name}")
     sys.exit(code)
+
+
+def _drill(place: layout.Place, drill: drills.Drill, record: Path) -> int:
+    """Perform a drill's commands until one does not succeed; return the exit code of the last."""
+    code = 0
+    for command in drill.commands(place, record):
+        code = drill.exit_code(_attend(*sandbox.spawn(place, command, new_group=True)))
+        if code:
+            break
+    return code
 
 
 def _run_command(place: layout.Place, record: Path, strategy: str | None, *, until: int | None) -> list[str]:
@@ -174,7 +181,7 @@ def _explain(
     if shape.requests:
         rate, bake_s = target.load_for(shape.requests, shape.strategy)
         say(f"   its policy: {rate:g} requests/s and bakes of {bake_s:g} s, for at least {shape.requests:,} requests")
-    if drill is None or drill.until:
+    if drill is None or drill.until != 0:
         say(f"2  inside it, approved by a key of its own: {shlex.join(run)}")
     for fault in armed:
         say(f"   fault {fault.name} at {fault.strikes_at}: {fault.title}")
@@ -183,7 +190,9 @@ def _explain(
         for name, value in fault.policy.items():
             say(f"   policy for it: {name} = {value}")
     if drill is not None:
-        say(f"   then {drill.title}: {shlex.join(drill.command(place, record.absolute()))}")
+        say(f"   then {drill.title}")
+        for command in drill.commands(place, record.absolute()):
+            say(f"   {shlex.join(command)}")
     say(f"3  environment {'kept' if keep else 'removed'}; exit code of the {'drill' if drill else 'run'}")
 
 

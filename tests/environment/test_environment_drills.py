@@ -152,4 +152,16 @@ def test_a_drill_and_a_fault_are_not_for_one_site() -> None:
 
 @pytest.mark.parametrize(("code", "wanted"), [(0, 0), (1, 1), (2, 3), (4, 3), (5, 3), (143, 3)])
 def test_a_drill_that_ran_nothing_has_measured_nothing(code: int, wanted: int) -> None:
-    assert drills.exit_code(code) == wanted
+    assert drills.DRILLS["unsafe-forms"].exit_code(code) == wanted
+    assert drills.DRILLS["restore"].exit_code(code) == code, "the harness's own commands say what they came to"
+
+
+def test_a_drill_of_commands_goes_on_with_the_record_of_its_run(tmp_path: Path) -> None:
+    told = CliRunner().invoke(rehearse, ["--dry-run", "--drill", "restore", "--record", str(tmp_path)]).output
+    assert "--until" not in told
+    run, contract, rollback = (line for line in told.splitlines() if f"--record {tmp_path}" in line)
+    assert "cutover.cli run " in run
+    assert "cutover.cli contract " in contract
+    assert "cutover.cli rollback --reason " in rollback
+    told = CliRunner().invoke(rehearse, ["--dry-run", "--drill", "rollback"]).output
+    assert "--until 3" in told
