@@ -7,6 +7,7 @@ entries come through the protocols in `sources`, so the same code runs against a
 ========== =======================================================================================================
 merkle     RFC 6962 / 9162 trees: roots, inclusion, consistency
 dsse       signed envelopes over bytes
+signing    making one, with a private key
 checkpoint C2SP signed notes of a transparency log
 bundle     Sigstore bundles against a trusted root, offline; or by plain keys
 oci, sbom  image manifests and layouts by re-hash; SBOMs by raw bytes
