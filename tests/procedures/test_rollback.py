@@ -495,10 +495,19 @@ def test_what_does_not_answer_is_not_known(upgrade: Upgrade) -> None:
     assert seen.problems == ("not known: the database does not answer",)
 
 
-def test_the_way_is_planned_from_both(upgrade: Upgrade) -> None:
+def test_the_way_is_planned_from_both_and_looking_writes_nothing(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    site = looking(upgrade)
+    site.assign_roles = lambda roles: closed.append(f"with {roles.blue.name}")
+    site.close = lambda: closed.append("closed")
+    monkeypatch.setattr(rollback, "connect", lambda _target: site)
     upgrade.journal.write("weight", percent=100)
-    made = rollback.plan(looking(upgrade), upgrade)
+    made = rollback.plan(upgrade)
     assert made.needed == ("R.2a", "R.2b", "R.2d", "R.1", "R.2c")
+    assert closed == ["with blue", "closed"]
+    assert len(upgrade.journal) == 1
 
 
 @pytest.mark.parametrize(("serves", "state"), [("blue", "none"), ("green", "running")])

@@ -16,20 +16,13 @@ EXTRA = ("R.2a", "R.2b", "R.2c", "R.2d", "R.2e", "R.3")
 KILLED = -9
 CONFTEST = """
 
-def plan(site, upgrade, *, remove_green=False):
+def plan(upgrade, *, remove_green=False):
     from cutover.runbook import reverse
 
     seen = reverse.Observed(**json.loads(os.environ["MINIATURE"]).get("seen", {}))
     return reverse.plan(upgrade.journal.entries(), observed=seen, remove_green=remove_green)
 
 
-def connect_and_assign(run):
-    site = connect(run)
-    site.assign_roles = lambda roles: None
-    return site
-
-
-Run.connect = connect_and_assign
 going_back = types.ModuleType("cutover.procedures.rollback")
 going_back.plan = plan
 sys.modules["cutover.procedures.rollback"] = going_back

@@ -101,16 +101,9 @@ def _way_back(chosen: Record, described: Target, *, remove_green: bool) -> Rever
     """Look at the site and plan the way back; nothing is changed, and nothing written."""
     from cutover.procedures import rollback as going_back  # noqa: PLC0415
     from cutover.runbook import reverse  # noqa: PLC0415
-    from cutover.site import connect  # noqa: PLC0415
 
-    known = reverse.plan(chosen.entries)
-    roles = described.roles_when_serving(known.blue)
-    site = connect(described)
-    try:
-        site.assign_roles(roles)
-        return reverse.plan(chosen.entries, observed=going_back.observe(site, roles), remove_green=remove_green)
-    finally:
-        site.close()
+    roles = described.roles_when_serving(reverse.plan(chosen.entries).blue)
+    return reverse.plan(chosen.entries, observed=going_back.look(described, roles), remove_green=remove_green)
 
 
 def _demand_blue(way: ReversePlan, colour: str) -> None:

@@ -9,6 +9,7 @@ from what was done.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from cutover.runbook import fingerprint, reverse
 from cutover.runbook.attempts import RESUMED, Procedure
 from cutover.runbook.checks import expect
 from cutover.runbook.rollback import restore_blue, who
+from cutover.site import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from cutover.runbook.rollback import RollbackReport
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
+    from cutover.target import Target
 
 REPORT = "artifacts/platform/rollback-report.html"
 ASSESSED, AFTERWARDS = "assessed", "afterwards"
@@ -80,12 +83,19 @@ def observe(site: Site, roles: Roles) -> reverse.Observed:
     )
 
 
-def plan(site: Site, upgrade: Upgrade, *, remove_green: bool = False) -> ReversePlan:
-    """Return the way back from where journal and site stand now."""
+def look(target: Target, roles: Roles) -> reverse.Observed:
+    """Look at a site as `observe` does, past any journal: a look is no part of an upgrade."""
+    with contextlib.closing(connect(target)) as site:
+        site.assign_roles(roles)
+        return observe(site, roles)
+
+
+def plan(upgrade: Upgrade, *, remove_green: bool = False) -> ReversePlan:
+    """Return the way back from where journal and site stand now; writes nothing."""
     roles = upgrade.roles
     return reverse.plan(
         upgrade.journal.entries(),
-        observed=observe(site, roles),
+        observed=look(upgrade.target, roles),
         blue=roles.blue.name,
         green=roles.green.name,
         remove_green=remove_green,
