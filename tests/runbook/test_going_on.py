@@ -177,6 +177,25 @@ def test_observation_and_removal_are_further_attempts(miniature: Miniature) -> N
     assert (ran.code, second(ran), ran.results()["5.1"]) == (0, ["5.1"], "PASS"), ran.out + ran.err
 
 
+@pytest.mark.parametrize(
+    ("ends", "code", "goes_back"),
+    [("SIGINT", 4, False), ("error", 3, False), ("undecided", 4, False), ("refuse", 5, False), ("fail", 1, True)],
+)
+def test_green_keeps_the_traffic_unless_its_observation_speaks_against_it(
+    *, miniature: Miniature, ends: str, code: int, goes_back: bool
+) -> None:
+    miniature.write_target(in_run=False)
+    first = miniature.run()
+    ran = go_on(miniature, first, "--procedure", "observe", serves="green", **{"5.1": ends})
+    assert ran.code == code, ran.out + ran.err
+    went_back = [line["event"] for line in ran.journal if line["event"] == "rollback_finished"]
+    sent_back = [line for line in ran.journal if line["data"].get("what") == "sent back"]
+    assert (bool(went_back), bool(sent_back)) == (goes_back, goes_back)
+    if not goes_back:
+        again = go_on(miniature, first, "--procedure", "observe", serves="green")
+        assert (again.code, again.results()["5.1"]) == (0, "PASS"), again.out + again.err
+
+
 def test_what_is_asked_of_no_cutover_is_refused(miniature: Miniature) -> None:
     first = miniature.run("--until", "2")
     ran = go_on(miniature, first, "--procedure", "observe")
