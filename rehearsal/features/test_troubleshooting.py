@@ -187,7 +187,7 @@ def examine_green(site: Site, upgrade: Upgrade) -> Diagnosis | None:
 
 @when("the site is examined", target_fixture="examined")
 def examine_site(site: Site, upgrade: Upgrade) -> SiteExamined:
-    found = examination.examine(site)
+    found = examination.examine(site, upgrade.roles)
     for trouble in found.troubles:
         _note(upgrade, trouble.diagnosis)
     return found

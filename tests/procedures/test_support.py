@@ -323,6 +323,15 @@ def test_each_part_that_is_wrong_or_silent_is_told_with_its_row(upgrade: Upgrade
     assert {row["diagnosis"] for row in document["troubles"]} <= {cause.id for cause in causes.CAUSES}
 
 
+def test_an_upgrade_that_goes_on_keeps_its_roles(upgrade: Upgrade, tmp_path: Path) -> None:
+    site, assigned = site_of(upgrade, tmp_path), []
+    site.assign_roles = assigned.append
+    support.capture(site, upgrade, failed="x")
+    assert assigned == [], "what a look at the routes says is not for a run that has its roles"
+    examination.examine(site)
+    assert len(assigned) == 1
+
+
 def test_a_sound_site_is_said_to_be_so(upgrade: Upgrade, tmp_path: Path) -> None:
     site = site_of(upgrade, tmp_path)
     (tmp_path / "bin" / "stella").write_text(f'#!/bin/sh\ncat "{tmp_path}/bin/good"\n')

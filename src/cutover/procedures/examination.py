@@ -103,13 +103,14 @@ class SiteExamined:
         }
 
 
-def examine(site: Site) -> SiteExamined:
-    """Ask every part of a site once, and look for the cause of what is wrong with each colour. Raises nothing."""
-    try:
-        roles = roles_by_route(site)
-    except CutoverError:
-        roles = site.target.default_roles()
-    site.assign_roles(roles)
+def examine(site: Site, roles: Roles | None = None) -> SiteExamined:
+    """Ask every part of a site once, and look for the cause of what is wrong with each colour. Raises nothing.
+
+    roles: of the upgrade that goes on; without one, blue is the colour that the public route names.
+    """
+    if roles is None:
+        roles = _roles(site)
+        site.assign_roles(roles)
     colours = tuple(diagnosis.examine(site, environment) for environment in (roles.blue, roles.green))
     installed = [colour.environment for colour in colours if colour.is_installed]
     sights = tuple(_sights(site, installed))
@@ -121,6 +122,13 @@ def examine(site: Site) -> SiteExamined:
         sights=sights,
         troubles=tuple(_once([*_of_colours(colours), *_of_sights(site, roles, installed, sights)])),
     )
+
+
+def _roles(site: Site) -> Roles:
+    try:
+        return roles_by_route(site)
+    except CutoverError:
+        return site.target.default_roles()
 
 
 def _once(troubles: list[Trouble]) -> Iterator[Trouble]:

@@ -99,7 +99,7 @@ def capture(site: Site, upgrade: Upgrade, *, failed: str) -> Captured:
 
     failed: what failed, in one line. A later capture in the same record replaces an earlier one. Raises OSError.
     """
-    examined = examination.examine(site)
+    examined = examination.examine(site, upgrade.roles)
     redactor = _redactor(site)
     diagnostics = tuple(_diagnostics(site, examined, redactor))
     for one in diagnostics:
