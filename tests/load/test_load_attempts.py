@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cutover import latency
 from cutover.errors import CouldNotMeasure
 from cutover.policy import Load
 from cutover.runbook.journal import Journal
@@ -129,6 +130,40 @@ def test_a_whole_line_that_is_none_is_never_passed_over(tmp_path: Path, name: st
         EarlierLoad.read(folder, run="load-u", probe_timeout_s=2.0)
     assert caught.value.code == "load-unreadable"
     assert f"line 1 of {folder / name}" in caught.value.seen
+
+
+def whole(load: Path) -> Path:
+    """Write what a load of three seconds leaves that ended by a kill between two lines, with its histograms."""
+    folder = killed(load)
+    for name in ("requests.jsonl", "markers.jsonl", "probe.jsonl"):
+        content = (folder / name).read_text()
+        (folder / name).write_text(content[: content.rindex("\n") + 1])
+    with (folder / "latency.hlog").open("w") as stream:
+        log = latency.HistogramLog(stream, started_s=START.timestamp())
+        for number in range(3):
+            moment_s = START.timestamp() + number
+            log.write("blue", {1000 + number: 9, 90_000: 1}, start_s=moment_s, end_s=moment_s + 1)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["requests.jsonl", "markers.jsonl", "probe.jsonl", "latency.hlog"])
+def test_a_file_cut_off_at_any_byte_is_read_as_far_as_its_lines_are_whole(tmp_path: Path, name: str) -> None:
+    content = (whole(tmp_path / "whole") / name).read_bytes()
+    counted = []
+    for size in range(0, len(content) + 1, 1 if name == "markers.jsonl" else 7):
+        folder = whole(tmp_path / str(size))
+        (folder / name).write_bytes(content[:size])
+        earlier = EarlierLoad.read(folder, run="load-u", probe_timeout_s=2.0)
+        whole_lines = content[:size].count(b"\n")
+        assert (folder / name).read_bytes().count(b"\n") == whole_lines
+        assert json.loads((folder / "summary.json").read_text())["complete"] is False
+        numbers = (
+            earlier.measured.tally.totals().attempted,
+            len(earlier.measured.acknowledged),
+            earlier.probed.answered + earlier.probed.failed,
+        )
+        counted.append(numbers)
+    assert counted == sorted(counted)
 
 
 KILLED = """
