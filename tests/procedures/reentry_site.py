@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 BOUND_S = 40.0
 SECRETS_OF_BLUE = 60
-ARTIFACTS, ARCHIVED_AT_KILL = 400, 40
+ARTIFACTS, ARCHIVED_AT_KILL, UNDER_WAY = 400, 40, 8
 RELEASE = "2027.Q2"
 LINGERING = """\
 #!/bin/sh
@@ -393,7 +393,10 @@ def killed_while_it_archives(bench: Bench) -> None:
         archive(attempt)
     after = versions(bench, "archive")
     assert set(after) == {f"upgrades/archive/artifacts/{number}.txt" for number in range(ARTIFACTS)}
-    assert {key for key, found in after.items() if len(found) != 1} == {changed}
+    twice = {key for key, found in after.items() if len(found) != 1}
+    # What was on its way when its sender died is not there for a reader; the store may list it all the same, later.
+    assert twice & set(before) == {changed}, sorted(twice)
+    assert len(twice - set(before)) <= UNDER_WAY
     assert all(after[key] == found for key, found in before.items() if key != changed)
 
 
