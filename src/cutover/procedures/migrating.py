@@ -73,11 +73,12 @@ def _too_long(watch: Watch, *, then: str = "") -> ClauseFailed:
     named = " and ".join(blocker.describe() for blocker in worst.blockers)
     pids = ", ".join(str(blocker.pid) for blocker in worst.blockers if blocker.pid)
     look = f"see in pg_stat_activity what session {pids} does and end it" if pids else "see what held it"
+    soon = "soon, for whoever migrates may try again, and requests wait behind it"
     return ClauseFailed(
         f"while migrations ran, {named} kept others waiting for {worst.waited_s:.1f} s",
         code="lock-waited-too-long",
         seen="\n".join(wait.describe() for wait in watch.too_long[:_SHOWN]),
         expected=f"at most {watch.limit_s:g} s",
         cause_text=f"and so: {then}" if then else "",
-        do=f"{look}, or raise [limits] lock_wait_s; then ./cutover resume",
+        do=f"{look}, {soon}; or raise [limits] lock_wait_s; then ./cutover resume",
     )
