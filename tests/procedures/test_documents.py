@@ -37,14 +37,14 @@ class MemoryArchive:
         *,
         relative_to: Path,
         prefix: str,
-        retain: timedelta,
+        retain_until: datetime,
         already_until: datetime | None,
     ) -> Iterator[tuple[Path, Archived]]:
         assert already_until is None, "nobody has archived before"
         for path in files:
             until: datetime | None = None
             if self._locked and self._short is not None:
-                until = self._upgrade.clock.now() + retain - self._short
+                until = retain_until - self._short
             content = path.read_bytes()
             yield (
                 path,

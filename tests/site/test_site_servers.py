@@ -6,7 +6,7 @@ import json
 import math
 import socket
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -446,15 +446,52 @@ def test_what_was_archived_is_read_back_by_its_version_with_its_retention(
         {"x-amz-version-id": "v/1"} if method == "PUT" else told,
         b"content" if method == "GET" else b"",
     )
-    kept = store.archive("up grade/ü", b"content", retain=timedelta(days=2))
+    kept = store.archive(
+        "up grade/ü",
+        b"content",
+        retain_until=datetime(2026, 11, 25, 15, 43, 48, 9, tzinfo=timezone(timedelta(hours=1))),
+    )
     store.close()
     (put, path, headers, body), (get, again, _, _) = server.asked
     assert (put, path, body) == ("PUT", "/a/up%20grade/%C3%BC", b"content")
     assert headers["x-amz-object-lock-mode"] == "GOVERNANCE"
     assert headers["x-amz-checksum-sha256"] == "7XACtDnprIRfIjV9giusFERzD722AW0+yUMil7nsn3M="
+    assert headers["x-amz-object-lock-retain-until-date"] == "2026-11-25T14:43:48Z"
     assert "x-amz-object-lock-retain-until-date" in headers["authorization"], "the retention is signed"
     assert (get, again) == ("GET", "/a/up%20grade/%C3%BC?versionId=v%2F1")
     assert (kept.version, kept.retained_until) == ("v/1", until)
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "told", "is_kept"),
+    [
+        (200, b"content", {"x-amz-object-lock-retain-until-date": "2026-11-25T14:43:47Z"}, True),
+        (200, b"content", {"x-amz-object-lock-retain-until-date": "2026-11-25T14:43:46Z"}, False),
+        (200, b"content", {}, False),
+        (200, b"half of i", {"x-amz-object-lock-retain-until-date": "2026-11-25T14:43:48Z"}, False),
+        (404, b"", {}, False),
+    ],
+)
+def test_what_is_in_the_archive_already_counts_when_it_is_whole_and_retained(
+    *,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    found: bytes,
+    told: dict[str, str],
+    is_kept: bool,
+) -> None:
+    store = Store(endpoint=server.url, bucket="b", archive_bucket="a", access_key="ak", secret_key="sk")
+    monkeypatch.setattr(store, "archive_lock", lambda: ArchiveLock(locked=True, detail=""))
+    server.reply = lambda _method, _path: (status, told, found)
+    until = datetime(2026, 11, 25, 14, 43, 48, tzinfo=UTC)
+    kept = store.archived("k", b"content", until=until)
+    monkeypatch.setattr(store, "archive_lock", lambda: ArchiveLock(locked=False, detail=""))
+    without_lock = store.archived("k", b"content", until=until)
+    store.close()
+    assert (kept is not None) is is_kept
+    assert (without_lock is not None) is (found == b"content")
+    assert {method for method, *_ in server.asked} == {"GET"}
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,8 @@ def archive(site: Site, upgrade: Upgrade) -> Archived:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     retain = timedelta(days=upgrade.policy.limits.archive_retention_days)
     earlier = next((entry.time for entry in upgrade.journal.entries() if _begins_archive(entry)), None)
-    retain_until = (earlier or upgrade.clock.now()) + retain
+    now = upgrade.clock.now()
+    least = (earlier or now) + retain
     expected: dict[str, str] = {}
     read_back: dict[str, str] = {}
     retained_until: dict[str, datetime | None] = {}
@@ -195,8 +196,8 @@ def archive(site: Site, upgrade: Upgrade) -> Archived:
             files,
             relative_to=upgrade.folder,
             prefix=f"upgrades/{upgrade.id}",
-            retain=retain,
-            already_until=retain_until if earlier is not None else None,
+            retain_until=now + retain,
+            already_until=least if earlier is not None else None,
         ):
             name = str(path.relative_to(upgrade.folder))
             expected[name] = sha256_file(path)
@@ -211,7 +212,7 @@ def archive(site: Site, upgrade: Upgrade) -> Archived:
         expected=expected,
         read_back=read_back,
         retained_until=retained_until,
-        retain_until=retain_until,
+        retain_until=least,
         locked=lock.locked,
         lock_detail=lock.detail,
     )

@@ -271,20 +271,23 @@ class Store:
 
     # -- archive ---------------------------------------------------------------------------------------------------
 
-    def archive(self, key: str, content: bytes, *, retain: timedelta | None = None) -> Archived:
+    def archive(self, key: str, content: bytes, *, retain_until: datetime | None = None) -> Archived:
         """Keep an artifact in the archive bucket and prove it by reading that version back (4.3c).
 
-        retain: how long nobody may remove it, where the bucket has object lock; without lock it is kept all the same,
-        and the answer says that it is not retained.
+        retain_until: nobody may remove it before, where the bucket has object lock; without lock it is kept all the
+        same, and the answer says that it is not retained.
         Raises: ClauseFailed `archive-differs`, CouldNotMeasure.
         """
         what = f"{self.archive_bucket}/{key}"
         path = f"/{self.archive_bucket}/{quote(key, safe='/~')}"
         digest = hashlib.sha256(content)
-        until = datetime.now(UTC) + retain if retain is not None and self.archive_lock().locked else None
+        until = retain_until if retain_until is not None and self.archive_lock().locked else None
         asked = {"x-amz-checksum-sha256": base64.b64encode(digest.digest()).decode()}
         if until is not None:
-            asked |= {"x-amz-object-lock-mode": "GOVERNANCE", _RETAINED_UNTIL: f"{until:%Y-%m-%dT%H:%M:%SZ}"}
+            asked |= {
+                "x-amz-object-lock-mode": "GOVERNANCE",
+                _RETAINED_UNTIL: f"{until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            }
         told, _ = self._exchange("PUT", path, what, content=content, headers=asked)
         version = told.get("x-amz-version-id", "")
         named = f"?versionId={quote(version, safe='~')}" if version and version != "null" else ""
@@ -369,7 +372,7 @@ class Store:
         *,
         relative_to: Path,
         prefix: str,
-        retain: timedelta | None = None,
+        retain_until: datetime | None = None,
         already_until: datetime | None = None,
     ) -> Iterator[tuple[Path, Archived]]:
         """Archive files under `prefix/` and their path relative to a folder; yield each with what was read back.
@@ -382,7 +385,7 @@ class Store:
             key = f"{prefix}/{path.relative_to(relative_to)}"
             content = path.read_bytes()
             already = self.archived(key, content, until=already_until) if already_until is not None else None
-            return path, already or self.archive(key, content, retain=retain)
+            return path, already or self.archive(key, content, retain_until=retain_until)
 
         with ThreadPoolExecutor(_ARCHIVERS, thread_name_prefix="archive") as pool:
             yield from pool.map(keep, files)
