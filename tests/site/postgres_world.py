@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 START_BOUND_S = 20.0
 ADMIN, OWNER = "postgres", "stellaops"
+MANAGER = "dba"
+"""May create databases and act as the owner; no superuser."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ def running(folder: Path) -> Iterator[PostgresServer]:
         _wait(server, folder / "log")
         with psycopg.connect(server.admin_dsn(), autocommit=True) as connection:
             connection.execute(f"CREATE ROLE {OWNER} LOGIN".encode())
+            connection.execute(f"CREATE ROLE {MANAGER} LOGIN CREATEDB IN ROLE {OWNER}".encode())
         yield server
     finally:
         process.send_signal(signal.SIGINT)

@@ -3,8 +3,9 @@
 Responsibility: the difference of two databases, table by table, sent in one stream; every row that cannot be carried is
 named, with the reason.
 Invariants: nothing is held whole in memory; what the receiving side has is sent as two 64-bit hashes a row, rows only
-where they differ; a row is carried whole or is a loss; rows that the source has no more are left as they are, unless an
-exact copy is asked for; each call is one transaction of the receiving side.
+where they differ; a row is carried whole or is a loss; rows that the source has no more are left as they are, unless
+one stands where a row of the source is to stand, or an exact copy is asked for; each call is one transaction of the
+receiving side.
 """
 
 from __future__ import annotations
@@ -157,6 +158,52 @@ def carry(
     """
     ours, theirs = tables(source), tables(destination)
     moved: list[Moved] = []
+    losses = _without_place(source, ours, theirs, why_absent)
+    common = [title for title in _parents_first(destination, theirs) if title in ours]
+    with destination.transaction(), source.transaction():
+        destination.execute("SET LOCAL lock_timeout = '30s'")
+        if exact:
+            _ignore_references(destination)
+        if exact and not since:
+            for title in reversed(common):
+                _remove_gone(source, destination, theirs[title])
+        triggers = [] if exact else _silence(destination, [theirs[title] for title in common])
+        for title in common:
+            one, lost = _carry_table(
+                source, destination, ours[title], theirs[title], exact=exact, since=since, why=why_absent
+            )
+            moved.append(one)
+            losses += lost
+        if exact and since:
+            for one in reversed(moved):
+                if one.kept:
+                    _remove_gone(source, destination, theirs[one.table])
+        _raise_sequences(source, destination)
+        for table, trigger in triggers:
+            destination.execute(_TRIGGER.format(table, sql.SQL("ENABLE"), sql.Identifier(trigger)))
+    return Carried(tables=tuple(moved), losses=tuple(losses))
+
+
+def remove_gone(source: Connection, destination: Connection, *, since: str) -> int:
+    """Delete rows of the destination that are newer than a mark and that the source has no more; return how many."""
+    ours, theirs = tables(source), tables(destination)
+    newer = sql.SQL("age(t.xmin) <= age({}::text::xid)").format(sql.Literal(since))
+    removed = 0
+    with destination.transaction():
+        for title in reversed(_parents_first(destination, theirs)):
+            table = theirs[title]
+            if title not in ours or not table.key or ours[title].key != table.key:
+                continue
+            _send_hashes(source, ours[title], destination, table.key)
+            query = sql.SQL("DELETE FROM {} AS t WHERE {} AND NOT EXISTS ({})")
+            removed += destination.execute(query.format(table.identifier, newer, _known(table.key))).rowcount
+    return removed
+
+
+def _without_place(
+    source: Connection, ours: Mapping[str, Table], theirs: Mapping[str, Table], why_absent: str
+) -> list[Loss]:
+    """Return the tables that only one side has: rows of the source's own have no place, the others' nobody knows."""
     losses = [
         Loss(table=title, column="", rows=None, why=why_absent or "the newer schema has no such table")
         for title in sorted(theirs.keys() - ours.keys())
@@ -165,25 +212,7 @@ def carry(
         rows = _count(source, ours[title])
         if rows:
             losses.append(Loss(table=title, column="", rows=rows, why="the restored schema has no such table"))
-    common = [title for title in _parents_first(destination, theirs) if title in ours]
-    with destination.transaction(), source.transaction():
-        destination.execute("SET LOCAL lock_timeout = '30s'")
-        if exact:
-            _ignore_references(destination)
-            for title in reversed(common):
-                if not since:
-                    _remove_gone(source, destination, theirs[title])
-        triggers = [] if exact else _silence(destination, [theirs[title] for title in common])
-        for title in common:
-            one, lost = _carry_table(
-                source, destination, ours[title], theirs[title], exact=exact, since=since, why=why_absent
-            )
-            moved.append(one)
-            losses += lost
-        _raise_sequences(source, destination)
-        for table, trigger in triggers:
-            destination.execute(_TRIGGER.format(table, sql.SQL("ENABLE"), sql.Identifier(trigger)))
-    return Carried(tables=tuple(moved), losses=tuple(losses))
+    return losses
 
 
 def absent_keys(source: Connection, destination: Connection) -> Mapping[str, int]:
@@ -225,18 +254,16 @@ def _carry_table(
         destination.execute(sql.SQL("DELETE FROM {}").format(theirs.identifier))
     before = _count(destination, theirs)
     _stage(source, destination, ours, theirs, since=since if theirs.key else "")
-    changed, added, refused = _merge(destination, theirs, columns)
-    losses += refused
+    merge = _Merge(source=source, destination=destination, ours=ours, table=theirs, columns=columns)
+    losses += merge.run()
+    changed, added = merge.changed, merge.added
     missing = [column for column in theirs.columns if column not in ours.columns]
     losses += [
         Loss(table=ours.title, column=column, rows=added + changed, why=why or "the newer schema has no such column")
         for column in missing
         if added + changed
     ]
-    there = _count(source, ours) - sum(loss.rows or 0 for loss in refused)
-    kept = before + added - there if theirs.key else 0
-    if exact and kept:
-        _remove_gone(source, destination, theirs)
+    kept = before - merge.gave_way + added + merge.refused - _count(source, ours) if theirs.key else 0
     return Moved(table=ours.title, added=added, changed=changed, kept=kept), losses
 
 
@@ -271,39 +298,78 @@ def _stage(source: Connection, destination: Connection, ours: Table, theirs: Tab
     _stream(source, wanted, destination, sql.SQL("COPY pg_temp.staged ({}) FROM STDIN").format(names))
 
 
-def _merge(destination: Connection, table: Table, columns: Sequence[str]) -> tuple[int, int, list[Loss]]:
-    """Put the staged rows into their table; return the rows changed, the rows added, and those refused."""
-    insert, update = _insert(table, columns), _update(table, columns)
-    try:
-        with destination.transaction():
-            changed = destination.execute(update).rowcount if update else 0
-            added = destination.execute(insert).rowcount
-    except (psycopg.errors.IntegrityError, psycopg.errors.DataError):
-        return _merge_one_by_one(destination, table, insert, update)
-    return changed, added, []
+@dataclass(slots=True, kw_only=True)
+class _Merge:
+    """Put the staged rows into their table, as one statement; where that is refused, row by row."""
 
+    source: Connection
+    destination: Connection
+    ours: Table
+    table: Table
+    columns: tuple[str, ...]
+    changed: int = 0
+    added: int = 0
+    refused: int = 0
+    gave_way: int = 0
+    """Rows that the source has no more, and that stood where a row of the source is to stand."""
+    _knows_keys: bool = False
 
-def _merge_one_by_one(
-    destination: Connection, table: Table, insert: sql.Composed, update: sql.Composed | None
-) -> tuple[int, int, list[Loss]]:
-    """Do the same row by row, so that one bad row costs no other; return the same."""
-    changed = added = 0
-    refused: dict[str, list[str]] = {}
-    key = _names(table.key, of="s") if table.key else sql.SQL("s.*")
-    listing = sql.SQL("SELECT s.ctid::text, ROW({})::text FROM pg_temp.staged AS s").format(key)
-    only = sql.SQL(" AND s.ctid = %s::tid")
-    for place, name in destination.execute(listing).fetchall():
+    def run(self) -> list[Loss]:
+        """Do it; return the rows that cannot be there."""
+        insert, update = _insert(self.table, self.columns), _update(self.table, self.columns)
         try:
-            with destination.transaction():
-                changed += destination.execute(update + only, (place,)).rowcount if update else 0
-                added += destination.execute(insert + only, (place,)).rowcount
+            with self.destination.transaction():
+                self.changed = self.destination.execute(update).rowcount if update else 0
+                self.added = self.destination.execute(insert).rowcount
+        except (psycopg.errors.IntegrityError, psycopg.errors.DataError):
+            self.changed = self.added = 0
+            return self._one_by_one(insert, update)
+        return []
+
+    def _one_by_one(self, insert: sql.Composed, update: sql.Composed | None) -> list[Loss]:
+        refused: dict[str, list[str]] = {}
+        key = _names(self.table.key, of="s") if self.table.key else sql.SQL("s.*")
+        listing = sql.SQL("SELECT s.ctid::text, ROW({})::text FROM pg_temp.staged AS s").format(key)
+        for place, name in self.destination.execute(listing).fetchall():
+            error = self._one(place, insert, update)
+            if isinstance(error, psycopg.errors.UniqueViolation) and self._make_room(place, error):
+                error = self._one(place, insert, update)
+            if error is not None:
+                self.refused += 1
+                refused.setdefault(str(error).splitlines()[0], []).append(name)
+        return [
+            Loss(table=self.table.title, column="", rows=len(names), why=why, keys=tuple(names[:KEYS_SHOWN]))
+            for why, names in refused.items()
+        ]
+
+    def _one(self, place: str, insert: sql.Composed, update: sql.Composed | None) -> psycopg.Error | None:
+        only = sql.SQL(" AND s.ctid = %s::tid")
+        try:
+            with self.destination.transaction():
+                self.changed += self.destination.execute(update + only, (place,)).rowcount if update else 0
+                self.added += self.destination.execute(insert + only, (place,)).rowcount
         except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
-            refused.setdefault(str(error).splitlines()[0], []).append(name)
-    losses = [
-        Loss(table=table.title, column="", rows=len(names), why=why, keys=tuple(names[:KEYS_SHOWN]))
-        for why, names in refused.items()
-    ]
-    return changed, added, losses
+            return error
+        return None
+
+    def _make_room(self, place: str, error: psycopg.errors.UniqueViolation) -> bool:
+        """Delete the row that has the staged row's unique values, if the source has that row no more."""
+        found = self.destination.execute(_UNIQUE, (self.table.schema, error.diag.constraint_name)).fetchone()
+        if not self.table.key or found is None or not found[0]:
+            return False
+        if not self._knows_keys:
+            _send_hashes(self.source, self.ours, self.destination, self.table.key)
+            self._knows_keys = True
+        query = sql.SQL(
+            "DELETE FROM {} AS t USING pg_temp.staged AS s WHERE s.ctid = %s::tid AND {} AND NOT EXISTS ({})"
+        ).format(self.table.identifier, _same(found[0]), _known(self.table.key))
+        try:
+            with self.destination.transaction():
+                gone = self.destination.execute(query, (place,)).rowcount
+        except psycopg.errors.IntegrityError:  # others refer to it
+            return False
+        self.gave_way += gone
+        return gone > 0
 
 
 def _insert(table: Table, columns: Sequence[str]) -> sql.Composed:
@@ -471,6 +537,12 @@ _REFERENCES: LiteralString = (
     "SELECT n.nspname || '.' || c.relname, m.nspname || '.' || f.relname FROM pg_constraint x"
     " JOIN pg_class c ON c.oid = x.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_class f ON f.oid = x.confrelid JOIN pg_namespace m ON m.oid = f.relnamespace WHERE x.contype = 'f'"
+)
+_UNIQUE: LiteralString = (
+    "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) AS k (number)"
+    " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number)"
+    " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE i.indexprs IS NULL AND n.nspname = %s AND c.relname = %s"
 )
 _TRIGGERS: LiteralString = (
     "SELECT n.nspname || '.' || c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"

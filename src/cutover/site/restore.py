@@ -122,6 +122,10 @@ class Restoration:
         """Whether the restored database has every row that the copy had, mapped back."""
         self._outstanding = ""
         """What was written into the copy by a later transaction it has not; empty when nothing was since."""
+        self._restored_at = ""
+        """What was written into the restored database by a later transaction was carried there."""
+        self._kept: Mapping[str, int] = {}
+        """By table: rows that the restored database had of the backup alone, after the last pass."""
 
     def database(self, name: str) -> Database:
         """Return one of the databases as the administrator reaches it."""
@@ -168,6 +172,8 @@ class Restoration:
         self._create(self.names.restored, like=self.names.live)
         self._fill(operator, self.names.restored, archive, "--exit-on-error", timeout_s=timeout_s)
         self._same_rights()
+        with self.database(self.names.restored).session(timeout_s=_SHORT_S) as connection:
+            self._restored_at = carry.mark(connection)
 
     def restored_tables(self) -> Mapping[str, TableFingerprint]:
         """Return what every table of the restored database holds."""
@@ -198,10 +204,22 @@ class Restoration:
             operator.run(["rm", "-f", "--", str(archive)], quiet=True, check=False)
 
     def refresh_copy(self) -> Carried:
-        """Bring the copy to what the live database holds now."""
+        """Bring the copy to what the live database holds now.
+
+        Raises: CouldNotMeasure `copy-differs` when it cannot be brought there.
+        """
         with self._both(self.names.live, self.names.copy) as (live, copy):
             now = carry.mark(live)
             carried = carry.carry(live, copy, exact=True, since=self._copied_at)
+            if carried.losses:  # a new row stands where another one was: what is gone has to go first
+                carried = carry.carry(live, copy, exact=True)
+        if carried.losses:
+            raise CouldNotMeasure(
+                "the copy of the live database cannot be brought to what it holds now",
+                code="copy-differs",
+                seen="\n".join(map(str, carried.losses)),
+                do="repeat: the copy is made again from nothing",
+            )
         self._copied_at = now
         self._outstanding = self._outstanding or now
         return carried
@@ -242,7 +260,13 @@ class Restoration:
         with self._both(self.names.mapped, self.names.restored) as (mapped, restored):
             since = self._outstanding if self._is_carried else ""
             carried = carry.carry(mapped, restored, since=since, why_absent=why_absent)
-        self._is_carried, self._outstanding = True, ""
+            kept = {moved.table: moved.kept for moved in carried.tables}
+            if self._is_carried and (carried.losses or any(kept[table] > self._kept.get(table, 0) for table in kept)):
+                # What an earlier pass brought, and was deleted since, goes again; what the backup held stays.
+                carry.remove_gone(mapped, restored, since=self._restored_at)
+                carried = carry.carry(mapped, restored, since=since, why_absent=why_absent)
+                kept = {moved.table: moved.kept for moved in carried.tables}
+        self._is_carried, self._outstanding, self._kept = True, "", kept
         return carried
 
     def differences(self) -> tuple[str, ...]:
