@@ -115,6 +115,17 @@ def test_a_later_rollback_begins_anew(upgrade: Upgrade) -> None:
     assert began == ["one", "two"]
 
 
+def test_what_another_process_began_is_timed_from_when_it_is_gone_on_with(upgrade: Upgrade, clock: ManualClock) -> None:
+    upgrade.journal.write("rollback_started", trigger="3.1b: a gate does not hold")
+    clock.advance(86_400)
+    upgrade.journal.write("run_resumed", procedure="resume")
+    site = FakeSite(routing=FakeRouting(answers=[{"blue": 100}]))
+    report = rollback.restore_blue(upgrade, site, trigger="a rollback had begun")
+    assert report.is_proven
+    assert report.took_s < 1
+    assert site.routing.restored == 1
+
+
 def test_a_bake_that_fails_has_sent_the_traffic_back(
     upgrade: Upgrade, site: FakeSite, load: FakeLoad, clock: ManualClock
 ) -> None:

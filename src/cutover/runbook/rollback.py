@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cutover.errors import CutoverError, Timeout
+from cutover.runbook.attempts import RESUMED
 
 if TYPE_CHECKING:
     from cutover.runbook.journal import Entry
@@ -127,9 +128,12 @@ def restore_blue(upgrade: Upgrade, site: SitePorts, trigger: object) -> Rollback
 
 
 def _begun(upgrade: Upgrade) -> Entry | None:
-    """Return the entry that began a rollback which is not finished, or None."""
+    """Return the entry that began a rollback which is not finished, or None.
+
+    One that another process began is begun anew: how long nobody went on with it says nothing of how long it takes.
+    """
     for entry in reversed(upgrade.journal.entries()):
-        if entry.event == "rollback_finished":
+        if entry.event in {"rollback_finished", RESUMED}:
             return None
         if entry.event == "rollback_started":
             return entry
