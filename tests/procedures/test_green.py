@@ -7,18 +7,20 @@ import contextlib
 import dataclasses
 import json
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from cutover.errors import ClauseFailed, CouldNotMeasure, TargetInvalid
+from cutover.errors import ClauseFailed, CouldNotMeasure, TargetInvalid, Timeout
 from cutover.procedures import capacity, connections, health, release
 from cutover.procedures.release import Migration, MigrationRun, Migrations, RunningImages
 from cutover.runbook.ports import ProxyAnswer
 from cutover.site.database import DatabaseIdentity
+from cutover.site.helm import Helm, HelmRelease
 
 if TYPE_CHECKING:
     from cutover.runbook.upgrade import Upgrade
+    from cutover.site.operator import Operator
 
 WANTED, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -339,3 +341,68 @@ def test_what_was_run_before_green_was_installed_is_not_2_2a(upgrade: Upgrade) -
     release.run_category_a(site, upgrade)
     blue, green = upgrade.roles.blue.namespace, upgrade.roles.green.namespace
     assert site.asked == [f"--release 2027.Q2 {blue}", green]
+
+
+# -- green, by a further attempt (2.1a) --------------------------------------------------------------------------------
+
+
+def deployed_site(upgrade: Upgrade, *ready: int) -> Any:  # noqa: ANN401 - drivers, as far as they are asked
+    """Return a site whose green is deployed as wanted, with so many of two replicas ready, look after look."""
+    green, left = upgrade.roles.green, list(ready)
+    values = {"image": {"tag": "2027.Q2"}}
+    helm = Helm(
+        cast("Operator", None), chart="", image_tag_key="image.tag", wait_timeout_s=1, context="", environment={}
+    )
+    found = HelmRelease(name=green.release, namespace=green.namespace, revision=3, status="deployed", values=values)
+
+    def deployments(_: str) -> tuple[Any, ...]:
+        count = left.pop(0) if len(left) > 1 else left[0]
+        labels = {release.INSTANCE_LABEL: green.release}
+        return (SimpleNamespace(name="web", labels=labels, ready=count, desired=2, is_complete=count == 2),)
+
+    cluster = SimpleNamespace(deployments=deployments, pods=lambda *_, **__: ())
+    return SimpleNamespace(
+        cluster=cluster,
+        helm=SimpleNamespace(status=lambda *_: found, with_tag=helm.with_tag, tag_of=helm.tag_of),
+    )
+
+
+def without_values(upgrade: Upgrade) -> Upgrade:
+    green = dataclasses.replace(upgrade.target.colours["green"], values=())
+    upgrade.target = dataclasses.replace(upgrade.target, colours={**upgrade.target.colours, "green": green})
+    return upgrade
+
+
+def test_a_green_that_is_there_is_waited_for_and_not_installed_again(upgrade: Upgrade) -> None:
+    green = without_values(upgrade).target.colours["green"]
+    site = deployed_site(upgrade, 1, 1, 2)
+    assert release.bring(site, upgrade, green, tag="2027.Q2", action="install green").status == "deployed"
+    assert [entry.event for entry in upgrade.journal.entries()] == ["observation", "wait"]
+
+
+def test_a_green_that_is_there_and_does_not_become_ready_fails(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "diagnosed", lambda *_: contextlib.nullcontext())
+    green = without_values(upgrade).target.colours["green"]
+    with pytest.raises(Timeout) as caught:
+        release.bring(deployed_site(upgrade, 1), upgrade, green, tag="2027.Q2", action="install green")
+    assert (caught.value.code, "web 1/2" in caught.value.seen) == ("not-available", True)
+
+
+@pytest.mark.parametrize(
+    ("values", "tag"),
+    [
+        ({"image": {"tag": "2027.Q2"}, "a": 1}, "2027.Q2"),
+        ({"image": "none", "a": 1}, ""),
+        ({"a": 1}, ""),
+        ({"image": {"tag": 5}, "a": 1}, "5"),
+    ],
+)
+def test_the_tag_is_read_and_put_where_the_chart_has_it(upgrade: Upgrade, values: dict[str, Any], tag: str) -> None:
+    helm = deployed_site(upgrade, 2).helm
+    found = HelmRelease(name="r", namespace="n", revision=1, status="deployed", values=values)
+    assert helm.tag_of(found) == tag
+    before = json.dumps(values)
+    assert helm.with_tag(values, "x") == {"image": {"tag": "x"}, "a": 1}
+    assert json.dumps(values) == before, "what is given is left as it is"

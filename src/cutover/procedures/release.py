@@ -257,6 +257,7 @@ def bring(site: Site, upgrade: Upgrade, environment: Environment, *, tag: str, a
     found = _settled(site, upgrade, environment, action=action)
     if found is not None and _is_wanted(site, environment, found, tag):
         upgrade.journal.write("observation", what="already", action=action, release=release, revision=found.revision)
+        _wait_until_complete(site, upgrade, environment)
         return _installed(site, environment)
     if found is not None and not found.is_deployed:
         _remove_half_done(site, upgrade, environment, found)
@@ -265,6 +266,28 @@ def bring(site: Site, upgrade: Upgrade, environment: Environment, *, tag: str, a
             result = site.helm.upgrade(environment, tag=tag)
         done(duration_s=round(result.duration_s, 3))
     return _installed(site, environment)
+
+
+def _wait_until_complete(site: Site, upgrade: Upgrade, environment: Environment) -> None:
+    """Wait as helm did when it installed: since then pods may have been made anew. Raises: Timeout."""
+
+    def incomplete() -> list[str]:
+        return [
+            f"{item.name} {item.ready}/{item.desired}"
+            for item in site.cluster.deployments(environment.namespace)
+            if item.labels.get(INSTANCE_LABEL) == environment.release and not item.is_complete
+        ]
+
+    with diagnosed(site, environment):
+        upgrade.wait_for(
+            f"{environment.name}'s deployments to be complete",
+            incomplete,
+            until=lambda seen: not seen,
+            bound_s=upgrade.policy.limits.ready_s,
+            describe=lambda seen: ", ".join(seen) or "complete",
+            do="look at the pods named, and at their events",
+            code="not-available",
+        )
 
 
 def _settled(site: Site, upgrade: Upgrade, environment: Environment, *, action: str) -> HelmRelease | None:
