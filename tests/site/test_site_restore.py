@@ -358,6 +358,28 @@ def test_every_kind_of_value_goes_over_as_it_is(server: PostgresServer, live: Da
     assert differing == {"public.keyless"}, "of equal rows without a key nobody can say which one is gone"
 
 
+def test_what_is_kept_beside_the_tables_goes_over_too(
+    server: PostgresServer, live: Database, operator: Operator
+) -> None:
+    execute(server, "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM lines")
+    archive, _ = back_up(live, operator)
+    execute(server, "INSERT INTO lines VALUES ('new'); SELECT lo_from_bytea(4711, 'large')")
+    restoration = Restoration(live, Names.of("app", RECORD))
+    restoration.restore_backup(operator, archive)
+    restoration.copy_live(operator)
+    passed(restoration, forget=())
+    execute(server, "SELECT lo_from_bytea(4712, 'later')")
+    with restoration.writers_stopped() as swap:
+        restoration.refresh_copy()
+        assert passed(restoration, forget=()).losses == ()
+        swap()
+    assert execute(server, "SELECT lo_get(4711), lo_get(4712)") == [(b"large", b"later")]
+    assert execute(server, "SELECT DISTINCT pg_get_userbyid(lomowner) FROM pg_largeobject_metadata") == [(OWNER,)]
+    assert execute(server, "SELECT n FROM counted") == [(2,)]
+    assert restoration.refresh_views() == ("public.counted",)
+    assert execute(server, "SELECT n FROM counted") == [(3,)]
+
+
 def test_an_interrupted_restore_begins_again_over_what_it_left(
     server: PostgresServer, live: Database, operator: Operator
 ) -> None:

@@ -114,6 +114,7 @@ def restore_database(site: Site, upgrade: Upgrade) -> Restored:
             work.keep_replaced(
                 f"replaced by the restore of upgrade {upgrade.id}; drop it when nobody needs it any more"
             )
+            work.refresh_views()
             work.clean_up()
     upgrade.deviation(
         "F.10",

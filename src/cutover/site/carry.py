@@ -178,6 +178,7 @@ def carry(
             for one in reversed(moved):
                 if one.kept:
                     _remove_gone(source, destination, theirs[one.table])
+        _carry_large_objects(source, destination)
         _raise_sequences(source, destination)
         for table, trigger in triggers:
             destination.execute(_TRIGGER.format(table, sql.SQL("ENABLE"), sql.Identifier(trigger)))
@@ -213,6 +214,18 @@ def _without_place(
         if rows:
             losses.append(Loss(table=title, column="", rows=rows, why="the restored schema has no such table"))
     return losses
+
+
+def _carry_large_objects(source: Connection, destination: Connection) -> None:
+    """Bring the large objects that the destination lacks, with their owners; one that is there is taken to be equal."""
+    query = "SELECT oid::bigint, pg_get_userbyid(lomowner) FROM pg_largeobject_metadata"
+    there = {oid for oid, _ in destination.execute(query)}
+    for oid, owner in source.execute(query).fetchall():
+        if oid not in there:
+            content = _first(source, sql.SQL("SELECT lo_get({}::oid)").format(sql.Literal(oid)))
+            destination.execute("SELECT lo_from_bytea(%s::oid, %s)", (oid, content))
+            change = sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}")
+            destination.execute(change.format(sql.Literal(oid), sql.Identifier(owner)))
 
 
 def absent_keys(source: Connection, destination: Connection) -> Mapping[str, int]:

@@ -170,7 +170,7 @@ class Restoration:
         """
         self._is_carried = False
         self._create(self.names.restored, like=self.names.live)
-        self._fill(operator, self.names.restored, archive, "--exit-on-error", timeout_s=timeout_s)
+        self._fill(operator, self.names.restored, archive, timeout_s=timeout_s)
         self._same_rights()
         with self.database(self.names.restored).session(timeout_s=_SHORT_S) as connection:
             self._restored_at = carry.mark(connection)
@@ -198,8 +198,7 @@ class Restoration:
             self._live.dump(operator, archive, snapshot=snapshot, timeout_s=timeout_s)
         try:
             self._create(self.names.copy, like=self.names.live)
-            rights = ("--exit-on-error", "--no-owner", "--no-privileges")
-            self._fill(operator, self.names.copy, archive, *rights, timeout_s=timeout_s)
+            self._fill(operator, self.names.copy, archive, timeout_s=timeout_s)
         finally:
             operator.run(["rm", "-f", "--", str(archive)], quiet=True, check=False)
 
@@ -344,6 +343,14 @@ class Restoration:
             connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(replaced))
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(replaced, sql.Literal(note)))
 
+    def refresh_views(self) -> tuple[str, ...]:
+        """Compute the materialised views of the live database again, in the order in which they were made."""
+        with self.database(self.names.live).session(timeout_s=_LONG_S) as connection:
+            views = connection.execute(_VIEWS).fetchall()
+            for schema, name in views:
+                connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(schema, name)))
+        return tuple(f"{schema}.{name}" for schema, name in views)
+
     def lost_keys(self) -> Mapping[str, int]:
         """Return how many rows of the replaced database have no successor in the live one, by table."""
         with self._both(self.names.replaced, self.names.live) as (replaced, live):
@@ -364,8 +371,8 @@ class Restoration:
         ):
             yield first, second
 
-    def _fill(self, operator: Operator, name: str, archive: PurePath, *options: str, timeout_s: float) -> None:
-        argv = ["pg_restore", *options, f"--dbname={name}", str(archive)]
+    def _fill(self, operator: Operator, name: str, archive: PurePath, *, timeout_s: float) -> None:
+        argv = ["pg_restore", "--exit-on-error", f"--dbname={name}", str(archive)]
         operator.run(argv, timeout_s=timeout_s, env=self.database(name).client_environment())
 
     def _create(self, name: str, *, like: str, template: str = "template0") -> None:
@@ -481,6 +488,10 @@ _LOCK_HOLDER: LiteralString = (
 _HOLDS_OUT: LiteralString = (
     "SELECT FROM pg_locks WHERE pid = %s AND granted AND mode = 'AccessExclusiveLock'"
     " AND classid = 'pg_database'::regclass AND objid = (SELECT oid FROM pg_database WHERE datname = %s)"
+)
+_VIEWS: LiteralString = (
+    "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relkind = 'm' ORDER BY c.oid"
 )
 _OTHERS: LiteralString = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
 _END_OTHERS: LiteralString = f"SELECT pid, pg_terminate_backend(pid) FROM ({_OTHERS}) AS others (pid)"  # noqa: S608 (constants)
