@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cutover import waiting
+from cutover.clock import ManualClock
 from cutover.errors import ClauseFailed
 from steps import traffic as steps
 
@@ -31,7 +34,8 @@ def check(
     site: Any = SimpleNamespace(database=SimpleNamespace(markers=rows))
     load: Any = SimpleNamespace(markers=lambda: ("run", acknowledged), series=series)
     journal: Any = SimpleNamespace(write=lambda *_, **facts: written.append(facts))
-    upgrade: Any = SimpleNamespace(journal=journal)
+    wait_for = functools.partial(waiting.wait_for, clock=ManualClock())
+    upgrade: Any = SimpleNamespace(journal=journal, wait_for=wait_for)
     steps.writes_there(site, upgrade, load)
 
 
@@ -58,6 +62,24 @@ def test_the_writes_of_an_earlier_attempt_are_looked_for_too() -> None:
         check([1], [1], [], written, {"run-1": [1, 2, 3]})
     assert caught.value.seen.startswith("run-1: 1 of 3 missing, first [3]")
     assert (written[-2]["missing"], written[-1]["missing"]) == ((3,), ())
+
+
+def test_a_load_that_has_only_just_begun_is_given_time_for_its_first_write() -> None:
+    acknowledged: list[int] = []
+    looks = iter([0, 0, 1])
+
+    def look() -> tuple[str, list[int]]:
+        acknowledged.extend([7] * next(looks, 0))
+        return "run", acknowledged
+
+    wait_for = functools.partial(waiting.wait_for, clock=ManualClock())
+    written: list[dict[str, Any]] = []
+    journal: Any = SimpleNamespace(write=lambda *_, **facts: written.append(facts))
+    site: Any = SimpleNamespace(database=SimpleNamespace(markers=lambda _: [7]))
+    load: Any = SimpleNamespace(markers=look, series=lambda: {"run": list(acknowledged)})
+    upgrade: Any = SimpleNamespace(journal=journal, wait_for=wait_for)
+    steps.writes_there(site, upgrade, load)
+    assert [facts["acknowledged"] for facts in written] == [1]
 
 
 def test_writes_of_earlier_attempts_do_not_stand_for_this_one() -> None:

@@ -5,11 +5,12 @@ Invariant: a weight is what the public host's answers show, never what an annota
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cutover.errors import CutoverError
+from cutover.errors import CutoverError, Timeout
 from cutover.model import Result
 from cutover.procedures import health
 from cutover.procedures.diagnosed import diagnosed
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 60
 """Requests, each on a connection of its own, in a proof of who serves."""
+_FIRST_WRITE_S = 15.0
+"""A load that writes at all has written and been read by then."""
 _PHASES = {"4": "validate", "5": "observe"}
 """What the load is told at a clause of a phase; while traffic moves, each weight says it."""
 
@@ -203,9 +206,18 @@ def require_gates(bake: Bake) -> None:
 def require_markers(site: Site, upgrade: Upgrade, load: LoadRunner) -> None:
     """Demand that every write that the public host acknowledged is in the database exactly once (F.8).
 
-    Of every attempt: what a killed one had written down as acknowledged was promised as well.
+    Of every attempt: what a killed one had written down as acknowledged was promised as well. A load that has only
+    just begun, as behind an interruption, is given time for its first write.
     """
-    own, _ = load.markers()
+    own, acknowledged = load.markers()
+    if not acknowledged:
+        with contextlib.suppress(Timeout):
+            upgrade.wait_for(
+                "a first write to be acknowledged",
+                lambda: len(load.markers()[1]),
+                until=lambda count: count > 0,
+                bound_s=_FIRST_WRITE_S,
+            )
     checks = {run: compare_markers(numbers, site.database.markers(run)) for run, numbers in load.series().items()}
     for run, check in checks.items():
         upgrade.journal.write(
