@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from cutover import waiting
+from cutover import project, waiting
 from cutover.procedures import compatibility
 from cutover.procedures.compatibility import Probed, SchemaState
 from cutover.runbook.ports import ProxyAnswer
@@ -225,6 +225,7 @@ def test_each_release_works_exactly_where_the_guide_says(processes: Processes) -
     assert late.not_ready == f"schema: contracted by {CONTRACT}, which 2027.Q1 cannot work on"
     assert (late.reads_and_writes, late.makes_evidence) == ("", "its scan is failed")
     told = compatibility.table(found)
+    assert told in (project.ROOT / "docs" / "schema.md").read_text("utf-8")
     assert len(told.splitlines()) == 2 + len(found)
     assert f"| after B | blue | 2027.Q1 | no: schema: contracted by {CONTRACT}" in told
 
