@@ -45,6 +45,8 @@ REMOVED = [*OBSERVED, begun("decommission", release="stellaops-blue")]
 REMOVED_AND_CONTRACTED = [*REMOVED, *done("run migrations", category="B")]
 BACK = [*CANARY, ("rollback_started", {}), ("rollback_finished", {"serves": "blue"})]
 
+VERIFIED = [*BACK, ("clause_finished", {"clause": "R.2c", "result": "PASS"})]
+
 WITH_BLUE = Observed(serves="blue", is_split=False, blue_installed=True, green_installed=True, breaking=())
 ON_GREEN = Observed(serves="green", is_split=False, blue_installed=True, green_installed=True, breaking=())
 WITHOUT_BLUE = Observed(serves="green", is_split=False, blue_installed=False, green_installed=True, breaking=())
@@ -136,6 +138,16 @@ CASES = {
         needed=["R.2a", "R.2b", "R.2d", "R.1", "R.2c"],
     ),
     "gone back": Case(lines=BACK, point=Point.BACK, needed=["R.2c"]),
+    "gone back, and the evidence verified": Case(lines=VERIFIED, point=Point.BACK, needed=[]),
+    "gone back, and the evidence not whole": Case(
+        lines=[*BACK, ("clause_finished", {"clause": "R.2c", "result": "FAIL"})], point=Point.BACK, needed=["R.2c"]
+    ),
+    "gone back and verified, and somebody moved traffic again": Case(
+        lines=VERIFIED, seen=ON_GREEN, point=Point.CUTOVER, needed=["R.1", "R.2c"]
+    ),
+    "verified, and the cutover begun again": Case(
+        lines=[*VERIFIED, *weight(10)], point=Point.CUTOVER, needed=["R.1", "R.2c"]
+    ),
     "gone back, and the cutover begun again": Case(
         lines=[*BACK, *weight(10)], point=Point.CUTOVER, needed=["R.1", "R.2c"]
     ),

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import rfc3339
+from cutover.model import Result
 from cutover.runbook.upgrade import MOVING_ACTIONS
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ class _Told:
     """A request may reach green now."""
     promoted: bool = False
     went_back: bool = False
+    verified: bool = False
+    """The evidence was verified since the requests went back."""
     observed: bool = False
     blue_removed: bool = False
     breaking: bool = False
@@ -198,6 +201,8 @@ def _read(entries: Sequence[Entry], blue: str, green: str) -> _Told:
             case "rollback_finished" if data.get("serves") == told.blue:
                 told.went_back = told.went_back or told.moved
                 told.moved = told.promoted = False
+            case "clause_finished" if entry.clause == EVIDENCE:
+                told.verified = data.get("result") == Result.PASS and not told.moved
             case "fact" if data.get("name") == "observation":
                 told.observed = data["facts"].get("state") == "complete"
     return told
@@ -228,7 +233,7 @@ def _act(told: _Told, entry: Entry, *, is_over: bool) -> None:
 
 
 def _move(told: _Told, entry: Entry) -> None:
-    told.moved, told.went_back = True, False
+    told.moved, told.went_back, told.verified = True, False, False
     told.green_served_from = told.green_served_from or entry.time
 
 
@@ -332,9 +337,13 @@ class _State:
             yield Step(clause=DECIDE, needed=True, why="the cutover was complete")
             return
         blue = self.told.blue
-        why = f"{blue} has served on this schema all the time" if self.told.green_begun else "nothing was migrated"
+        why = f"the cutover was not complete: {blue} has served on this schema all the time"
+        if self.told.went_back:
+            why = f"{blue} has the traffic again"
+        elif not self.told.green_begun:
+            why = "nothing was migrated"
         for clause in (ASSESS, DECIDE):
-            yield Step(clause=clause, needed=False, why=f"the cutover was not complete: {why}")
+            yield Step(clause=clause, needed=False, why=why)
 
     @property
     def _is_back(self) -> bool:
@@ -370,6 +379,8 @@ class _State:
         green = self.told.green
         if self.told.green_served_from is None and self._is_back:
             return Step(clause=EVIDENCE, needed=False, why=f"no request has reached {green}: it made nothing")
+        if self.told.verified and self._is_back:
+            return Step(clause=EVIDENCE, needed=False, why="verified since the requests went back")
         return Step(clause=EVIDENCE, needed=True, why=f"{green} may have made evidence, which stays valid")
 
     def _green(self) -> Step:
