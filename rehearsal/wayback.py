@@ -195,7 +195,7 @@ def of_processes(clause: str, run: upgrades.Attempt, back: upgrades.Attempt, ver
     if clause in BEFORE_TRAFFIC:
         if back.exit_code != 0:
             yield f"nothing was to be sent back, and the rollback ended with exit code {back.exit_code}"
-    elif verdict != ROLLED_BACK:
+    elif (verdict, back.exit_code) != (ROLLED_BACK, 0):
         yield f"the verdict is {verdict}, exit code {back.exit_code}, see {back.output}"
 
 

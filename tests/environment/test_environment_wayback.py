@@ -100,9 +100,10 @@ def _attempt(code: int) -> upgrades.Attempt:
 @pytest.mark.parametrize(
     ("clause", "run", "back", "verdict", "sound"),
     [
-        ("3.1b", upgrades.KILLED, 1, wayback.ROLLED_BACK, True),
+        ("3.1b", upgrades.KILLED, 0, wayback.ROLLED_BACK, True),
+        ("3.1b", upgrades.KILLED, 1, wayback.ROLLED_BACK, False),
         ("3.1b", upgrades.KILLED, 1, "FAILED", False),
-        ("3.1b", 1, 1, wayback.ROLLED_BACK, False),
+        ("3.1b", 1, 0, wayback.ROLLED_BACK, False),
         ("2.1a", upgrades.KILLED, 0, "none", True),
         ("2.1a", upgrades.KILLED, 1, "none", False),
     ],
