@@ -35,7 +35,7 @@ _TITLES = 2.0
 """Where the rows' titles begin."""
 _COLOURS = ("blue", "green")
 _BREAK_WIDTH = 26.0
-_LONG_PAUSE = 0.05
+_LONG_PAUSE = 0.1
 """A pause between two attempts is a break when it is longer than this part of the time in which something was done."""
 _MOST_BREAKS = 12
 _LABEL_ROOM = 92.0
@@ -125,9 +125,9 @@ def draw(record: Record, *, width: float = 1000.0, stretch: float = 1.0) -> Draw
         breaks=_breaks(record),
     )
     columns = _columns(record.seconds)
-    y = top = _legend(drawing, record, 14)
+    y = _legend(drawing, record, 14)
     y = _bands(drawing, record, axis, y)
-    y = _flags(drawing, record, axis, y)
+    y = top = _flags(drawing, record, axis, y)
     y = _weight(drawing, record, axis, y + 6)
     y = _decisions(drawing, record, axis, y + 6)
     if columns:
@@ -278,7 +278,7 @@ def _turns(record: Record) -> list[tuple[datetime, str, bool]]:
             found.append((line.time, "blue removed", False))
     for line in record.events(RESUMED):
         was_broken_off = line.data.get("interrupted") is True
-        text = f"{line.data.get('procedure', 'resume')}, after it was broken off" if was_broken_off else ""
+        text = f"broken off, {line.data.get('procedure', 'resume')}" if was_broken_off else ""
         found.append((line.time, text or str(line.data.get("procedure", "resume")), was_broken_off))
     found += [
         (clause.finished, f"{clause.id} {clause.result.lower()}", True)
