@@ -47,6 +47,8 @@ BACK = [*CANARY, ("rollback_started", {}), ("rollback_finished", {"serves": "blu
 
 VERIFIED = [*BACK, ("clause_finished", {"clause": "R.2c", "result": "PASS"})]
 
+PROVEN: Line = ("clause_finished", {"clause": "R.2d", "result": "PASS"})
+
 WITH_BLUE = Observed(serves="blue", is_split=False, blue_installed=True, green_installed=True, breaking=())
 ON_GREEN = Observed(serves="green", is_split=False, blue_installed=True, green_installed=True, breaking=())
 WITHOUT_BLUE = Observed(serves="green", is_split=False, blue_installed=False, green_installed=True, breaking=())
@@ -110,13 +112,13 @@ CASES = {
         needed=["R.2a", "R.2b", "R.2d", "R.2e", "R.1", "R.2c"],
     ),
     "the database is swapped, and its restore was broken off": Case(
-        lines=[*REMOVED_AND_CONTRACTED, begun("swap database")],
+        lines=[*REMOVED_AND_CONTRACTED, *done("swap database"), *done("keep the replaced database")],
         seen=WITHOUT_BLUE,
         point=Point.DECOMMISSIONED,
         needed=["R.2a", "R.2b", "R.2d", "R.2e", "R.1", "R.2c"],
     ),
     "the database is restored, and the rest was broken off": Case(
-        lines=[*REMOVED_AND_CONTRACTED, *done("swap database"), *done("keep the replaced database")],
+        lines=[*REMOVED_AND_CONTRACTED, *done("swap database"), PROVEN],
         point=Point.DECOMMISSIONED,
         needed=["R.2a", "R.2b", "R.2e", "R.1", "R.2c"],
     ),
@@ -244,7 +246,7 @@ EVENTS = st.sampled_from(
         *done("decommission"),
         *done("redeploy blue"),
         *done("swap database"),
-        *done("keep the replaced database"),
+        PROVEN,
         *done("remove green"),
         ("rollback_finished", {"serves": "blue"}),
         ("rollback_finished", {"serves": "green"}),

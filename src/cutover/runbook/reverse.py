@@ -27,7 +27,7 @@ SCHEMA = "cutover/reverse-plan/v1"
 
 INSTALL, REMOVE_GREEN = "install green", "remove green"
 DECOMMISSION, REDEPLOY = "decommission", "redeploy blue"
-CONTRACT, RESTORE, KEEP = "contract", "swap database", "keep the replaced database"
+CONTRACT, RESTORE = "contract", "swap database"
 """The actions that bring something or take it away: a colour, or a schema that the release before works with."""
 BREAKING = "B"
 """The category of migrations that the release before does not work with."""
@@ -175,7 +175,7 @@ class _Told:
     blue_removed: bool = False
     breaking: bool = False
     restoring: bool = False
-    """The database was swapped, or nearly, and what follows is not done."""
+    """The database was swapped, or nearly, and that is not proven."""
     green_served_from: datetime | None = None
 
     @property
@@ -203,6 +203,8 @@ def _read(entries: Sequence[Entry], blue: str, green: str) -> _Told:
                 told.moved = told.promoted = False
             case "clause_finished" if entry.clause == EVIDENCE:
                 told.verified = data.get("result") == Result.PASS and not told.moved
+            case "clause_finished" if entry.clause == DATABASE and data.get("result") == Result.PASS:
+                told.restoring = False
             case "fact" if data.get("name") == "observation":
                 told.observed = data["facts"].get("state") == "complete"
     return told
@@ -224,8 +226,6 @@ def _act(told: _Told, entry: Entry, *, is_over: bool) -> None:
         told.blue_removed = False
     elif is_over and action == REMOVE_GREEN:
         told.green_begun = False
-    elif action == KEEP and is_over:
-        told.restoring = False
     elif action == RESTORE and not is_over:
         told.restoring = True
     elif is_over and action == RESTORE:
