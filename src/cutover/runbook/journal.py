@@ -101,8 +101,13 @@ def _digest(line: Mapping[str, Any]) -> str:
 class Journal:
     """One journal file, appended to by this process alone; safe to write from several threads."""
 
-    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK, secrets: Iterable[str] = ()) -> None:
-        """Open `path`, new or with a chain that holds. Raises JournalBroken, Refused when another process writes it."""
+    def __init__(
+        self, path: Path, *, clock: Clock = SYSTEM_CLOCK, secrets: Iterable[str] = (), mend: bool = False
+    ) -> None:
+        """Open `path`, new or with a chain that holds. mend: cut off a half-written last line, as `Journal.mend`.
+
+        Raises JournalBroken, Refused when another process writes it.
+        """
         self.path = path
         self.clock = clock
         self.clause: str | None = None
@@ -114,6 +119,8 @@ class Journal:
         self._listeners: list[Listener] = []
         self._closed = False
         self._release = weakref.finalize(self, os.close, _hold(path, os.O_RDWR | os.O_CREAT | os.O_APPEND))
+        self.mended_bytes = Journal.mend(path) if mend else 0
+        """Of a last line that a killed process left half written."""
         self._entries = Journal.verify(path)
 
     @property
