@@ -210,3 +210,14 @@ def test_the_record_tells_who_worked_on_it(miniature: Miniature) -> None:
     assert ran.verdict["attempts"][1]["reason"] == "the second evening"
     assert ran.verdict["result"] == "INCOMPLETE"
     assert json.loads(json.dumps(ran.verdict["attempts"][0]))["result"] == "INCOMPLETE"
+
+
+def test_an_observation_that_did_not_pass_is_looked_at_again_and_sends_nothing_back(miniature: Miniature) -> None:
+    miniature.write_target(in_run=False)
+    first = miniature.run()
+    ran = go_on(miniature, first, "--procedure", "observe", **{"serves": "green", "5.1": "error"})
+    assert (ran.code, ran.results()["5.1"], ran.results()["R.1"]) == (3, "ERROR", "NOT_RUN")
+    again = go_on(miniature, ran, "--procedure", "observe", serves="green")
+    assert (again.code, second(again), again.results()["R.1"]) == (0, ["5.1"], "NOT_RUN")
+    resumed = go_on(miniature, ran, "--procedure", "resume", serves="green")
+    assert "R.1" not in second(resumed)

@@ -147,12 +147,20 @@ def _halted(
     newest = known[-1]
     if upgrade.needs_rollback:
         going_back = attempted.begun_to_go_back(known)
-        if failed:
-            return f"{failed[0]} was {results[failed[0]]} before the interruption"
+        # What did not pass days after the cutover, and sent nothing back, is looked at again.
+        standing = failed if _is_way_back_open(upgrade) else [each for each in failed if not each.startswith("5.")]
+        if standing:
+            return f"{standing[0]} was {results[standing[0]]} before the interruption"
         return f"{going_back} before the interruption" if going_back else ""
     if failed and newest.finished is None and _ever_moved(upgrade) and not upgrade.decommissioned:
         return f"{failed[0]} was {results[failed[0]]}, and blue has the traffic again"
     return ""
+
+
+def _is_way_back_open(upgrade: Upgrade) -> bool:
+    """Whether a rollback was begun and not gone to its end."""
+    began, ended = upgrade.journal.last("rollback_started"), upgrade.journal.last("rollback_finished")
+    return began is not None and (ended is None or ended.seq < began.seq)
 
 
 def _admit(upgrade: Upgrade, known: Sequence[Attempt], failed: Sequence[str], halted: str) -> None:
