@@ -169,7 +169,7 @@ def perform(clause: str, strategy: str, folder: Path) -> Row:
     verdict = str(upgrades.read_document(record / "verdict.json").get("result", "none"))
     differences = [
         *of_processes(clause, run, back, verdict),
-        *of_site(before, after),
+        *of_site(before, after, is_locked=clause in BEFORE_TRAFFIC),
         *of_proof(serves=serves, evidence=evidence, markers=markers, clause=clause),
         *(f"the journal's chain breaks at line {at}" for at in [chained.broken_line(record / "journal.jsonl")] if at),
     ]
@@ -210,9 +210,15 @@ def of_proof(*, serves: str, evidence: str, markers: str, clause: str) -> Iterat
         yield f"write markers: {markers}"
 
 
-def of_site(before: survey.Facts, after: survey.Facts) -> list[str]:
-    """Name what is not as it was, what may be different left out."""
-    return survey.differences(_compared(before, before), _compared(after, before))
+def of_site(before: survey.Facts, after: survey.Facts, *, is_locked: bool = False) -> list[str]:
+    """Name what is not as it was, what may be different left out.
+
+    is_locked: the lock of the killed run may still be there, where nobody had anything to do after it.
+    """
+    expected, found = _compared(before, before), _compared(after, before)
+    if is_locked:
+        found["leases held"] = expected["leases held"]
+    return survey.differences(expected, found)
 
 
 def _compared(facts: survey.Facts, before: survey.Facts) -> survey.Facts:

@@ -93,6 +93,13 @@ def test_anything_else_that_differs_is_named(change: Callable[[survey.Facts], No
     assert words in "; ".join(wayback.of_site(_site(), after))
 
 
+def test_the_lock_of_a_killed_run_may_stay_where_nobody_came_after_it() -> None:
+    after = _site()
+    after["leases held"] = {"stellaops-prod/cutover": "somebody"}
+    assert wayback.of_site(_site(), after, is_locked=True) == []
+    assert len(wayback.of_site(_site(), after)) == 1
+
+
 def _attempt(code: int) -> upgrades.Attempt:
     return upgrades.Attempt(exit_code=code, duration_s=1, output="output-1.txt")
 

@@ -11,6 +11,8 @@ import pytest
 from cutover import waiting
 from cutover.clock import ManualClock
 from cutover.errors import ClauseFailed
+from cutover.procedures import traffic
+from cutover.runbook import gates
 from steps import traffic as steps
 
 
@@ -85,3 +87,35 @@ def test_a_load_that_has_only_just_begun_is_given_time_for_its_first_write() -> 
 def test_writes_of_earlier_attempts_do_not_stand_for_this_one() -> None:
     with pytest.raises(ClauseFailed):
         check([], [], [], None, {"run-1": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("attempt", "said", "looks"),
+    [
+        (1, ["INCONCLUSIVE"] * 9, 0),
+        (2, ["PASS"], 1),
+        (2, ["FAIL"], 1),
+        (2, ["NO_DATA", "INCONCLUSIVE", "PASS"], 3),
+    ],
+)
+def test_behind_an_interruption_a_metric_is_measured_once_it_rests_on_enough(
+    monkeypatch: pytest.MonkeyPatch, attempt: int, said: list[str], looks: int
+) -> None:
+    answers, looked = iter(said), []
+
+    def look(*_: object) -> list[Any]:
+        looked.append(1)
+        return [SimpleNamespace(name="error_ratio", result=gates.GateVerdict(next(answers)))]
+
+    monkeypatch.setattr(gates, "look", look)
+    monkeypatch.setattr(gates, "measure", lambda *_: looked.append(0))
+    policy = SimpleNamespace(traffic=SimpleNamespace(bake_s=8), gates=SimpleNamespace(range_s=5))
+    entries = (SimpleNamespace(event="deviation", data={"id": "F.5"}),)
+    journal = SimpleNamespace(last=lambda *_, **__: entries[0], entries=lambda: (), write=lambda *_, **__: None)
+    monkeypatch.setattr(gates, "worst", lambda _: gates.GateVerdict.PASS)
+    monkeypatch.setattr(gates, "not_borne", lambda *_: [])
+    wait_for = functools.partial(waiting.wait_for, clock=ManualClock())
+    upgrade: Any = SimpleNamespace(attempt=attempt, policy=policy, journal=journal, wait_for=wait_for)
+    site: Any = SimpleNamespace()
+    traffic.measure(site, upgrade, "error_ratio")
+    assert looked == [1] * looks + [0]

@@ -32,6 +32,8 @@ SAMPLE = 60
 """Requests, each on a connection of its own, in a proof of who serves."""
 _FIRST_WRITE_S = 15.0
 """A load that writes at all has written and been read by then."""
+_EXTENSION = 2
+"""As of a bake: so many bake times are waited for what could not be decided yet."""
 _PHASES = {"4": "validate", "5": "observe"}
 """What the load is told at a clause of a phase; while traffic moves, each weight says it."""
 
@@ -254,6 +256,26 @@ class GateHistory:
     worst: gates.GateVerdict
 
 
+def _await_enough(site: Site, upgrade: Upgrade, gate: str) -> None:
+    """Wait until a metric rests on enough to be decided: behind an interruption the load has only just begun.
+
+    As long as a bake waits for what it could not decide, and no longer: then the measurement says what is missing.
+    """
+    policy = upgrade.policy
+
+    def decided() -> bool:
+        found = {result.name: result.result for result in gates.look(upgrade, site)}
+        return found[gate] not in {gates.GateVerdict.INCONCLUSIVE, gates.GateVerdict.NO_DATA}
+
+    with contextlib.suppress(Timeout):
+        upgrade.wait_for(
+            f"enough data of the {gate}",
+            decided,
+            until=bool,
+            bound_s=_EXTENSION * max(policy.traffic.bake_s, policy.gates.range_s),
+        )
+
+
 def _since_blue_had_all(upgrade: Upgrade) -> list[Entry]:
     """Return the lines of this cutover, newest first: those of one that went back are of another."""
     return list(
@@ -281,5 +303,7 @@ def measure(site: Site, upgrade: Upgrade, gate: str) -> GateHistory:
         for entry in _since_blue_had_all(upgrade)
         if entry.event == "gate" and entry.data["name"] == gate
     ]
+    if upgrade.attempt > 1:
+        _await_enough(site, upgrade, gate)
     now = gates.measure(upgrade, site, gate)
     return GateHistory(now=now, samples=len(history), worst=gates.worst(gates.not_borne(history, upgrade.policy.gates)))
