@@ -33,6 +33,10 @@ if command == 0:
         os.kill(os.getppid(), signal.SIGHUP)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, note)
+    caught = 0
+    while not caught >> (signal.SIGHUP - 1) & 1:
+        lines = open(f"/proc/{os.getppid()}/status").read().splitlines()
+        caught = int(next(line for line in lines if line.startswith("SigCgt")).split()[1], 16)
     sys.stdout.write("listening\\n")
     sys.stdout.flush()
     while True:

@@ -147,9 +147,13 @@ def test_the_kinds_of_altered_evidence_are_runs_of_their_own() -> None:
 
 def test_a_process_that_was_left_is_found() -> None:
     mark = f"test-{os.getpid()}"
-    waiting = "import sys; sys.stdin.read()"
+    # The kernel shows a process's environment a moment after the program was put in its place.
+    waiting = "import sys; print(flush=True); sys.stdin.read()"
     environment = {**os.environ, matrix.MARK: mark}
-    with subprocess.Popen([sys.executable, "-c", waiting], stdin=subprocess.PIPE, env=environment) as left:
+    command, pipe = [sys.executable, "-c", waiting], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as left:
+        assert left.stdout is not None
+        assert left.stdout.readline() == b"\n"
         assert len(asked.processes_marked(matrix.MARK, mark)) == 1
         left.communicate()
     assert asked.processes_marked(matrix.MARK, mark) == []
