@@ -91,3 +91,8 @@ def archive_retains(upgrade: Upgrade, archived: Archived) -> None:
         do="check the object lock of the archive bucket and whether its keys may set a retention",
         code="archive-not-retained",
     )
+
+
+@then("no document of the site says that this upgrade is in effect")
+def documents_put_back(upgrade: Upgrade) -> None:
+    documents.require_put_back(upgrade)

@@ -9,4 +9,5 @@ Feature: Immediate rollback
     Then every sampled request is served by blue within the policy's bound
     And one colour alone stands behind the public route
     And the public route names blue
+    And no document of the site says that this upgrade is in effect
     And nothing beside the evidence differs from before green came but what a rollback leaves

@@ -123,6 +123,35 @@ def test_an_upgrade_stands_in_each_document_once_however_often_it_is_written_dow
     assert [one.data["document"] for one in already] == [changelog.name, version.name]
 
 
+def test_both_documents_are_put_back_with_blue(upgrade: Upgrade, papers: tuple[Path, Path]) -> None:
+    changelog, version = papers
+    before = changelog.read_bytes()
+    documents.put_back(upgrade)
+    assert changelog.read_bytes() == before, "nothing was written yet"
+    documents.add_to_changelog(upgrade)
+    documents.update_current_version(upgrade)
+    with pytest.raises(ClauseFailed, match=r"still says what this upgrade wrote"):
+        documents.require_put_back(upgrade)
+    documents.put_back(upgrade)
+    documents.put_back(upgrade)
+    assert (changelog.read_bytes(), version.exists()) == (before, False)
+    assert changelog.stat().st_mode & 0o777 == 0o640
+    steps.documents_put_back(upgrade)
+
+
+def test_a_document_that_somebody_changed_since_is_left_to_them(upgrade: Upgrade, papers: tuple[Path, Path]) -> None:
+    changelog, _ = papers
+    documents.add_to_changelog(upgrade)
+    theirs = changelog.read_text("utf-8") + "\n- A line of theirs.\n"
+    changelog.write_text(theirs, "utf-8")
+    documents.put_back(upgrade)
+    assert changelog.read_text("utf-8") == theirs
+    left = upgrade.journal.last("observation", what="left alone")
+    assert left is not None
+    assert left.data["document"] == changelog.name
+    documents.require_put_back(upgrade)
+
+
 @pytest.mark.parametrize("difference", ["written", "half written", "not written"])
 def test_an_attempt_killed_before_the_document_is_made_good(
     upgrade: Upgrade, papers: tuple[Path, Path], difference: str

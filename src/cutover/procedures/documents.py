@@ -6,7 +6,9 @@ once, however often it is written down; what was archived is read back before it
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import hashlib
 import re
 import stat
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from cutover.site import Site
 
 _UPDATE = "update document"
+_PUT_BACK = "put document back"
 _ARCHIVE = "archive artifacts"
 
 
@@ -104,11 +107,20 @@ def _already(upgrade: Upgrade, path: Path) -> Change | None:
     """Return the change that an earlier attempt of this upgrade made; None when the document does not name it."""
     text = path.read_text("utf-8") if path.exists() else ""
     difference = _difference_of(upgrade, path)
-    names_it = re.search(rf"\brecord {re.escape(upgrade.id)}(?![\w-])", text) is not None
-    if not names_it or upgrade.target.upgrade.to_release not in text or not difference.exists():
+    if (
+        not text
+        or not _names(upgrade, path)
+        or upgrade.target.upgrade.to_release not in text
+        or not difference.exists()
+    ):
         return None
     upgrade.journal.write("observation", what="already", action=_UPDATE, document=path.name)
     return Change(path=path, text=text, difference=difference)
+
+
+def _names(upgrade: Upgrade, path: Path) -> bool:
+    """Whether a document names this upgrade's record."""
+    return re.search(rf"\brecord {re.escape(upgrade.id)}(?![\w-])", path.read_text("utf-8")) is not None
 
 
 def _difference_of(upgrade: Upgrade, path: Path) -> Path:
@@ -133,8 +145,51 @@ def _change(upgrade: Upgrade, path: Path, text: str) -> Change:
         write_whole(difference, "".join(lines))
         place.parent.mkdir(parents=True, exist_ok=True)
         write_whole(place, text, mode=stat.S_IMODE(place.stat().st_mode) if place.exists() else None)
-        done(difference=str(difference.relative_to(upgrade.folder)))
+        done(difference=str(difference.relative_to(upgrade.folder)), sha256=_sha256(text))
     return Change(path=path, text=path.read_text("utf-8"), difference=difference)
+
+
+def put_back(upgrade: Upgrade) -> None:
+    """Give both documents the text that they had before this upgrade, where they still hold what it wrote.
+
+    One that somebody changed since is left alone, and that is written down: what it says is theirs to correct.
+    """
+    for path in (upgrade.target.documents.current_version, upgrade.target.documents.changelog):
+        kept = _difference_of(upgrade, path).with_name(f"{path.name}.before")
+        if not kept.exists() or not path.exists() or not _names(upgrade, path):
+            continue
+        if not _is_as_written(upgrade, path):
+            upgrade.journal.write("observation", what="left alone", document=path.name, why="it was changed since")
+            continue
+        before, place = kept.read_text("utf-8"), path.resolve()
+        # What cannot be written keeps nobody from blue: `require_put_back` says it.
+        with contextlib.suppress(OSError), upgrade.journal.action(_PUT_BACK, document=path.name):
+            if before:
+                write_whole(place, before, mode=stat.S_IMODE(place.stat().st_mode))
+            else:
+                place.unlink()
+
+
+def require_put_back(upgrade: Upgrade) -> None:
+    """Demand that neither document holds what this upgrade wrote into it. Raises ClauseFailed."""
+    for path in (upgrade.target.documents.current_version, upgrade.target.documents.changelog):
+        if path.exists() and _names(upgrade, path) and _is_as_written(upgrade, path):
+            raise ClauseFailed(
+                f"{path.name} still says what this upgrade wrote, and blue serves again",
+                code="document-not-put-back",
+                seen=str(path),
+                do=f"put back the text in artifacts/documents/{path.name}.before of the record",
+            )
+
+
+def _is_as_written(upgrade: Upgrade, path: Path) -> bool:
+    """Whether a document holds the very text that this upgrade wrote; not to be known of an attempt that was killed."""
+    wrote = upgrade.journal.last("done", action=_UPDATE, document=path.name)
+    return wrote is None or wrote.data.get("sha256") == _sha256(path.read_text("utf-8"))
+
+
+def _sha256(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def audit_report(site: Site, upgrade: Upgrade) -> Report:

@@ -17,7 +17,7 @@ from cutover.clock import parse_rfc3339
 from cutover.errors import ClauseFailed, CouldNotMeasure, CutoverError, Refused
 from cutover.evidence import agreement, diff, leaves, snapshot, trust, verify
 from cutover.evidence.errors import EvidenceError
-from cutover.procedures import connections, continuity, health, leftovers, release, sequences
+from cutover.procedures import connections, continuity, documents, health, leftovers, release, sequences
 from cutover.procedures import snapshots as taking
 from cutover.procedures.release import INSTANCE_LABEL
 from cutover.procedures.routes import routes_to
@@ -114,11 +114,13 @@ def why(upgrade: Upgrade) -> str:
 
 
 def go_back(site: Site, upgrade: Upgrade) -> RollbackReport:
-    """Send every request back to blue and prove it; green is observed no longer (R.1).
+    """Send every request back to blue and prove it; green is observed no longer, and no document names it (R.1).
 
     Raises: as `cutover.runbook.rollback.restore_blue`.
     """
     report = restore_blue(upgrade, site, trigger=why(upgrade))
+    if report.serves == upgrade.roles.blue.name:
+        documents.put_back(upgrade)
     if report.serves == upgrade.roles.blue.name and upgrade.knows(_OBSERVATION):
         facts = upgrade.recall(_OBSERVATION)
         upgrade.remember(_OBSERVATION, **{**facts, "state": "none", "until": None})
