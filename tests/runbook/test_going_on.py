@@ -221,3 +221,14 @@ def test_an_observation_that_did_not_pass_is_looked_at_again_and_sends_nothing_b
     assert (again.code, second(again), again.results()["R.1"]) == (0, ["5.1"], "NOT_RUN")
     resumed = go_on(miniature, ran, "--procedure", "resume", serves="green")
     assert "R.1" not in second(resumed)
+
+
+def test_blue_is_not_removed_while_a_phase_was_left_out(miniature: Miniature) -> None:
+    miniature.write_target(in_run=False)
+    first = miniature.run("--until", "3")
+    watched = go_on(miniature, first, "--procedure", "observe", serves="green")
+    assert (watched.code, watched.verdict["result"]) == (4, "INCOMPLETE")
+    ran = go_on(miniature, watched, "--procedure", "decommission", serves="green")
+    assert ran.code == 5
+    assert "4.1a was not performed" in ran.err
+    assert len(ran.journal) == len(watched.journal), "nothing was written"

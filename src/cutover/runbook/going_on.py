@@ -17,7 +17,7 @@ from cutover.errors import Refused
 from cutover.model import Outcome, Result
 from cutover.runbook import attempts as attempted
 from cutover.runbook.attempts import Procedure
-from cutover.runbook.plan import ROLLBACK_CLAUSE
+from cutover.runbook.plan import ROLLBACK_CLAUSE, NotRunKind
 from cutover.runbook.upgrade import MOVING_ACTIONS
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ CLAUSES_OF: Mapping[Procedure, tuple[str, ...]] = {
 """What a procedure beside the plan performs; of a rollback the reverse plan says it."""
 _BACKUPS: Mapping[str, str] = {"1.2a": "database", "1.2b": "evidence", "1.2c": "configuration", "1.2d": "secrets"}
 """By clause, the name under which the journal keeps what each backup is."""
+
+_BEFORE_REMOVAL = (1, 2, 3, 4)
+"""The phases that come before blue's removal, but for the observation, which has a check of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,8 @@ class GoingOn:
             _admit(upgrade, known, failed, halted)
         elif procedure in {Procedure.OBSERVE, Procedure.DECOMMISSION}:
             _admit_after_cutover(upgrade, procedure, failed)
+        if procedure is Procedure.DECOMMISSION:
+            _require_all_done(known, catalogue, results)
         again: Mapping[str, str] = {}
         if procedure.follows_plan:
             blue_alone = served.only(upgrade.roles.blue.name)
@@ -206,6 +211,31 @@ def _admit_after_cutover(upgrade: Upgrade, procedure: Procedure, failed: Sequenc
             do="mend the cause, or go back: ./cutover rollback",
             state="nothing was changed",
         )
+
+
+def _require_all_done(known: Sequence[Attempt], catalogue: Catalogue, results: Mapping[str, Result | None]) -> None:
+    """Refuse to remove blue while a clause of the phases before has no result that allows it. Raises Refused."""
+    left = [
+        clause.id
+        for clause in catalogue
+        if clause.built and clause.stage in _BEFORE_REMOVAL and not _is_done(known, clause.id, results[clause.id])
+    ]
+    if left:
+        raise Refused(
+            f"blue may not be given up: {left[0]} was not performed"
+            + (f", nor {len(left) - 1} more" * (len(left) > 1)),
+            code="not-performed",
+            seen=", ".join(left),
+            guide="5.2",
+            do="perform what is left first: ./cutover resume --until 4",
+            state="nothing was changed",
+        )
+
+
+def _is_done(known: Sequence[Attempt], clause_id: str, result: Result | None) -> bool:
+    if result is not Result.NOT_RUN:
+        return result is Result.PASS
+    return NotRunKind(attempted.decisive(known, clause_id)[-1].data["kind"]).allows_passing
 
 
 def _ever_moved(upgrade: Upgrade) -> bool:
