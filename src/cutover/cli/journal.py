@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
 from cutover.cli import options
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.group()
@@ -42,9 +38,10 @@ def verify(folder: str | None, record: str | None, head: str | None, *, as_json:
     """  # noqa: D301 (click reads the escape)
     from cutover.cli.going_on import find  # noqa: PLC0415  # not needed by --help
     from cutover.errors import JournalBroken  # noqa: PLC0415
+    from cutover.runbook.records import sealed  # noqa: PLC0415
 
     found = find(folder, record)
-    lines, wanted = (len(found.entries), head) if head else _said_by_verdict(found.folder)
+    lines, wanted = (len(found.entries), head) if head else sealed(found.folder)
     seen = found.entries[lines - 1].digest if 0 < lines <= len(found.entries) else "no such line"
     if wanted and seen != wanted:
         raise JournalBroken(
@@ -68,15 +65,6 @@ def verify(folder: str | None, record: str | None, head: str | None, *, as_json:
     click.echo(f"head {found.entries[-1].digest}")
     if found.torn_bytes:
         click.echo(f"a last line of {found.torn_bytes} bytes is half written: the process that wrote it was killed")
-
-
-def _said_by_verdict(folder: Path) -> tuple[int, str]:
-    """Return how many lines the journal had when it was sealed, and the digest of the last; 0 without a verdict."""
-    try:
-        said = json.loads((folder / "verdict.json").read_bytes())["journal"]
-    except (OSError, ValueError, KeyError):
-        return 0, ""
-    return int(said["entries"]), str(said["head"])
 
 
 @journal.command()

@@ -115,9 +115,14 @@ def dump_database(site: Site, upgrade: Upgrade, *, kind: str = "database") -> Da
         tables=len(tables),
         archive_sha256=backup.sha256,
         archive_bytes=backup.size_bytes,
-        fingerprints={title: [one.rows, one.checksum] for title, one in sorted(tables.items())},
+        fingerprints=listed(tables),
     )
     return backup
+
+
+def listed(tables: Mapping[str, TableFingerprint]) -> dict[str, list[object]]:
+    """Return what tables held as the journal keeps it; `tables_of` reads it back."""
+    return {title: [one.rows, one.checksum] for title, one in sorted(tables.items())}
 
 
 def tables_of(facts: Mapping[str, Any]) -> dict[str, TableFingerprint]:

@@ -97,9 +97,7 @@ def contract(site: Site, upgrade: Upgrade) -> Contracted:
     if pending:
         backup = backups.dump_database(site, upgrade, kind=BEFORE_CONTRACT)
         restored = backups.restored_tables(site, upgrade, backup)
-        upgrade.remember(
-            "contract-backup", restored={title: [one.rows, one.checksum] for title, one in sorted(restored.items())}
-        )
+        upgrade.remember("contract-backup", restored=backups.listed(restored))
         _require_same(backup.tables, restored)
         with (
             migrating(site, upgrade),

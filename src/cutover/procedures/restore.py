@@ -197,7 +197,7 @@ def _compare(
         do="restore another copy of the record's backup; the live database is untouched",
         code="restore-differs",
     )
-    upgrade.remember(_COMPARED, backup=kind, dumped=_listed(dumped), restored=_listed(restored))
+    upgrade.remember(_COMPARED, backup=kind, dumped=backups.listed(dumped), restored=backups.listed(restored))
 
 
 def _compatible(site: Site, upgrade: Upgrade, work: Restoration) -> list[Shipped]:
@@ -347,10 +347,6 @@ def _told(upgrade: Upgrade, names: Names) -> Restored:
         given_up=carried["given_up"],
         log_notes=tuple(upgrade.recall(_BEGUN)["log_notes"]),
     )
-
-
-def _listed(tables: Mapping[str, TableFingerprint]) -> dict[str, list[object]]:
-    return {title: [one.rows, one.checksum] for title, one in sorted(tables.items())}
 
 
 # -- what must be so afterwards ----------------------------------------------------------------------------------------

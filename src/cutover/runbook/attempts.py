@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cutover.runbook.journal import Entry
 
 STARTED, RESUMED, FINISHED = "run_started", "run_resumed", "run_finished"
+BEGINNINGS = frozenset({STARTED, RESUMED})
+"""The events that begin an attempt."""
 
 _PREFLIGHT = "1.3"
 _GATES_OF_THE_MOMENT = ("1.3d", "1.3f")
@@ -69,14 +71,19 @@ class Attempt:
         return next((str(e.data.get("signal", "")) for e in self.entries if e.event == "run_interrupted"), "")
 
 
+def procedure_of(beginning: Entry) -> Procedure:
+    """Return what the attempt performs that a line begins."""
+    return Procedure(beginning.data.get("procedure", Procedure.RUN))
+
+
 def split(entries: Sequence[Entry]) -> tuple[Attempt, ...]:
     """Return the attempts, oldest first; empty when the lines are no run's."""
-    begins = [index for index, entry in enumerate(entries) if entry.event in {STARTED, RESUMED}]
+    begins = [index for index, entry in enumerate(entries) if entry.event in BEGINNINGS]
     ends = [*begins[1:], len(entries)] if begins else []
     return tuple(
         Attempt(
             number=number,
-            procedure=Procedure(entries[begin].data.get("procedure", Procedure.RUN)),
+            procedure=procedure_of(entries[begin]),
             entries=tuple(entries[begin:end]),
         )
         for number, (begin, end) in enumerate(zip(begins, ends, strict=True), 1)

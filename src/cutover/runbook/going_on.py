@@ -8,7 +8,6 @@ failed under traffic, is gone on with only to bring blue back; what is not kept 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from cutover.clock import parse_rfc3339
 from cutover.errors import Refused
 from cutover.model import Outcome, Result
 from cutover.runbook import attempts as attempted
+from cutover.runbook import records
 from cutover.runbook.attempts import Procedure
 from cutover.runbook.plan import ROLLBACK_CLAUSE, NotRunKind
 from cutover.runbook.upgrade import MOVING_ACTIONS
@@ -104,10 +104,7 @@ def _as_sealed(upgrade: Upgrade) -> tuple[Attempt, ...]:
     known = attempted.split(upgrade.journal.entries())
     if not known or known[-1].finished is None:
         return known
-    try:
-        sealed = json.loads((upgrade.folder / "verdict.json").read_bytes())["journal"]["head"]
-    except (OSError, ValueError, KeyError):
-        sealed = ""
+    _, sealed = records.sealed(upgrade.folder)
     if sealed == known[-1].finished.digest:
         return known
     left = tuple(entry for entry in known[-1].entries if entry.event != attempted.FINISHED)
@@ -153,19 +150,13 @@ def _halted(
     if upgrade.needs_rollback:
         going_back = attempted.begun_to_go_back(known)
         # What did not pass days after the cutover, and sent nothing back, is looked at again.
-        standing = failed if _is_way_back_open(upgrade) else [each for each in failed if not each.startswith("5.")]
+        standing = failed if upgrade.way_back_is_open else [each for each in failed if not each.startswith("5.")]
         if standing:
             return f"{standing[0]} was {results[standing[0]]} before the interruption"
         return f"{going_back} before the interruption" if going_back else ""
     if failed and newest.finished is None and _ever_moved(upgrade) and not upgrade.decommissioned:
         return f"{failed[0]} was {results[failed[0]]}, and blue has the traffic again"
     return ""
-
-
-def _is_way_back_open(upgrade: Upgrade) -> bool:
-    """Whether a rollback was begun and not gone to its end."""
-    began, ended = upgrade.journal.last("rollback_started"), upgrade.journal.last("rollback_finished")
-    return began is not None and (ended is None or ended.seq < began.seq)
 
 
 def _admit(upgrade: Upgrade, known: Sequence[Attempt], failed: Sequence[str], halted: str) -> None:

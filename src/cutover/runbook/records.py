@@ -6,6 +6,7 @@ another's: its target and its policy are known by their digests.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,15 @@ def read(folder: Path) -> Record:
         torn_bytes=torn_bytes,
         is_busy=Journal.is_held(path),
     )
+
+
+def sealed(folder: Path) -> tuple[int, str]:
+    """Return how many lines the journal had when it was sealed, and the last one's digest; 0 where no verdict says."""
+    try:
+        said = json.loads((folder / "verdict.json").read_bytes())["journal"]
+        return int(said["entries"]), str(said["head"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, ""
 
 
 def newest(parent: Path) -> Record:

@@ -107,13 +107,14 @@ class Upgrade:
     @property
     def attempt(self) -> int:
         """Which process this is that works on the record, from 1."""
-        return max(1, len(attempts.split(self.journal.entries())))
+        return max(1, sum(entry.event in attempts.BEGINNINGS for entry in self.journal.entries()))
 
     @property
     def procedure(self) -> Procedure:
         """What this attempt performs."""
-        found = attempts.split(self.journal.entries())
-        return found[-1].procedure if found else Procedure.RUN
+        entries = reversed(self.journal.entries())
+        begun = next((entry for entry in entries if entry.event in attempts.BEGINNINGS), None)
+        return attempts.procedure_of(begun) if begun is not None else Procedure.RUN
 
     @property
     def roles(self) -> Roles:
@@ -192,6 +193,12 @@ class Upgrade:
                 case "intent" if entry.data.get("action") in MOVING_ACTIONS and entry.data.get("percent", 100) > 0:
                     return True
         return False
+
+    @property
+    def way_back_is_open(self) -> bool:
+        """Whether a rollback was begun and not gone to its end."""
+        began, ended = self.journal.last("rollback_started"), self.journal.last("rollback_finished")
+        return began is not None and (ended is None or ended.seq < began.seq)
 
     @property
     def decommissioned(self) -> bool:

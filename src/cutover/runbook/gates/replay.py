@@ -22,6 +22,7 @@ from cutover.runbook.gates import archive, baking, judging, results, window
 from cutover.runbook.gates.definitions import GATES
 from cutover.runbook.gates.share import interval
 from cutover.runbook.journal import Journal, plain
+from cutover.runbook.records import JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 _COMPARED = ("name", "result", "value", "blue", "limit", "percent", "samples")
 """Of a verdict; its sentence may name a probability, which the last digit of a library's release may change."""
 _DECIDED = ("percent", "decision", "gate", "result", "first_bad")
-_JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,8 @@ class Replayed:
 
 def replay(folder: Path) -> Replayed:
     """Judge a record again. Raises WrongInput when it is no record, or one without archived samples."""
-    if not (folder / _JOURNAL).is_file():
-        raise WrongInput(f"{folder} is not a record", code="no-record", seen=f"no {_JOURNAL}", do="give its folder")
+    if not (folder / JOURNAL).is_file():
+        raise WrongInput(f"{folder} is not a record", code="no-record", seen=f"no {JOURNAL}", do="give its folder")
     policy = Policy.read(folder / "policy.toml")
     again = _Replay(folder=folder, policy=policy)
     again.run()
@@ -145,7 +145,7 @@ class _Replay:
     # -- the files -----------------------------------------------------------------------------------------------------
 
     def _entries(self) -> Sequence[Entry]:
-        path = self.folder / _JOURNAL
+        path = self.folder / JOURNAL
         try:
             entries = Journal.verify(path)
             sealed = self._sealed()
