@@ -17,21 +17,13 @@ from cutover.procedures import rollback as going_back
 from cutover.runbook.journal import Journal
 from cutover.runbook.reverse import Observed
 from cutover.target import Target
+from tests.cli.test_cli import ENVIRONMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
 
-ENVIRONMENT = {
-    "STELLA_BLUE_CACHE_URL": "redis://:blue-pass@cache:6379/0",
-    "STELLA_GREEN_CACHE_URL": "redis://:green-pass@cache:6380/0",
-    "STELLA_DSN": "postgresql://stella:data-pass@db/stellaops",
-    "STELLA_LOG_DSN": "postgresql://stella:data-pass@db/stella_log",
-    "STELLA_ADMIN_DSN": "postgresql://admin:data-pass@db/postgres",
-    "STELLA_STORE_ACCESS_KEY": "access-key",
-    "STELLA_STORE_SECRET_KEY": "secret-key",
-}
 TARGET = project.CONTRACT / "examples" / "target.toml"
 ON_GREEN = Observed(serves="green", is_split=False, blue_installed=True, green_installed=True, breaking=())
 WITH_BLUE = Observed(serves="blue", is_split=False, blue_installed=True, green_installed=True, breaking=())

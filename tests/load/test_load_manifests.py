@@ -6,8 +6,6 @@ Skipped without the built binaries or without namespaces.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +13,8 @@ import pytest
 import yaml
 
 from cutover import project
-from rehearsal.environment.errors import NamespacesRefused
-from rehearsal.environment.sandbox import namespace_flags
 from rehearsal.tools import ensure
+from tests.sandboxed import world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,35 +43,14 @@ NAMES = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Return what runs a command beside a control plane of its own."""
     tools = ensure(PROGRAMS)
-    try:
-        flags = namespace_flags()
-    except NamespacesRefused as refusal:
-        pytest.skip(str(refusal))
     programs = json.dumps({name: str(tools.path(name)) for name in PROGRAMS})
-    process = subprocess.Popen(
-        ["unshare", *flags, "--", sys.executable, str(WORLD), str(tmp_path_factory.mktemp("live")), programs],
-        cwd=project.ROOT,
-        env={**os.environ, "PYTHONPATH": str(project.ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
+    with world([sys.executable, str(WORLD), str(tmp_path_factory.mktemp("live")), programs]) as ask:
 
-    def do(*command: str) -> Mapping[str, Any]:
-        stdin.write(json.dumps(command) + "\n")
-        stdin.flush()
-        answer: Mapping[str, Any] = json.loads(stdout.readline())
-        return answer
+        def do(*command: str) -> Mapping[str, Any]:
+            answer: Mapping[str, Any] = ask(json.dumps(command))
+            return answer
 
-    try:
-        assert stdout.readline() == "ready\n"
         yield do
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,14 @@ PostgreSQL, object store, cluster and helm are real; what happens is in `reentry
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rehearsal.environment import layout, sandbox, sitedata
-from rehearsal.environment.errors import NamespacesRefused
+from rehearsal.environment import layout, sitedata
 from rehearsal.tools import ensure
+from tests.sandboxed import flags_or_skip, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,35 +38,12 @@ SCENARIOS = (
 def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """Return what plays a scenario and gives the traceback; empty when all went well."""
     place = layout.Place.at(tmp_path_factory.mktemp("reentry") / "site")
-    try:
-        flags = sandbox.namespace_flags()
-    except NamespacesRefused as refusal:
-        pytest.skip(str(refusal))
+    flags = flags_or_skip()
     prepare(place)
     environment = {"REENTRY_USER_NAMESPACES": "1"} if "--user" in flags else {}
-    process = subprocess.Popen(
-        ["unshare", *flags, "--", sys.executable, "-m", "tests.procedures.reentry_site", str(place.root)],
-        cwd=layout.PROJECT,
-        env={**os.environ, **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-
-    def do(scenario: str) -> str:
-        stdin.write(f"{scenario}\n")
-        stdin.flush()
-        return str(json.loads(stdout.readline()))
-
-    try:
-        assert stdout.readline() == "ready\n", f"see {place.logs()}"
+    command = [sys.executable, "-m", "tests.procedures.reentry_site", str(place.root)]
+    with world(command, flags=flags, environment=environment, where=f"see {place.logs()}") as do:
         yield do
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def prepare(place: layout.Place) -> None:

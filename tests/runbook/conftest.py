@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from cutover.clock import ManualClock
+from cutover.model import Strategy
+from cutover.policy import Policy
+from cutover.runbook.journal import Journal
+from cutover.runbook.upgrade import Upgrade
+from cutover.target import Target
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from miniature import Miniature
@@ -25,3 +32,17 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedSite:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     return PlannedSite(folder=tmp_path)
+
+
+@pytest.fixture
+def upgrade(miniature: Miniature) -> Upgrade:
+    """Return an upgrade with an empty journal."""
+    root = miniature.root
+    return Upgrade(
+        id="u",
+        folder=root,
+        target=Target.load(root / "target.toml"),
+        policy=Policy.read(root / "policy.toml"),
+        journal=Journal(root / "journal.jsonl", clock=ManualClock()),
+        strategy=Strategy.GRADUAL,
+    )

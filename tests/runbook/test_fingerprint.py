@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover.clock import ManualClock
 from cutover.errors import ClauseFailed
-from cutover.model import Strategy
-from cutover.policy import Policy
 from cutover.runbook import fingerprint
 from cutover.runbook.fingerprint import EvidenceState, Fingerprint, differences, forbidden
-from cutover.runbook.journal import Journal
-from cutover.runbook.upgrade import Upgrade
-from cutover.target import Target
 
 if TYPE_CHECKING:
-    from miniature import Miniature
-
     from cutover.model import Roles
+    from cutover.runbook.upgrade import Upgrade
 
 BEFORE = Fingerprint(
     blue="blue",
@@ -52,20 +45,6 @@ class FakeSite:
 @pytest.fixture
 def site() -> FakeSite:
     return FakeSite()
-
-
-@pytest.fixture
-def upgrade(miniature: Miniature) -> Upgrade:
-    """Return an upgrade with an empty journal."""
-    root = miniature.root
-    return Upgrade(
-        id="u",
-        folder=root,
-        target=Target.load(root / "target.toml"),
-        policy=Policy.read(root / "policy.toml"),
-        journal=Journal(root / "journal.jsonl", clock=ManualClock()),
-        strategy=Strategy.GRADUAL,
-    )
 
 
 def test_it_is_kept_once(upgrade: Upgrade, site: FakeSite) -> None:

@@ -9,36 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover.clock import ManualClock
 from cutover.errors import Refused, WrongInput
-from cutover.model import Strategy
-from cutover.policy import Policy
 from cutover.runbook.interrupts import SIGNALS, Interrupted, Interrupts
-from cutover.runbook.journal import Journal
 from cutover.runbook.upgrade import Upgrade, facts_of, new_record
-from cutover.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from miniature import Miniature
 
 NOON = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
-
-
-@pytest.fixture
-def upgrade(miniature: Miniature) -> Upgrade:
-    """Return an upgrade with an empty journal."""
-    root = miniature.root
-    return Upgrade(
-        id="u",
-        folder=root,
-        target=Target.load(root / "target.toml"),
-        policy=Policy.read(root / "policy.toml"),
-        journal=Journal(root / "journal.jsonl", clock=ManualClock()),
-        strategy=Strategy.GRADUAL,
-    )
 
 
 def test_records_are_numbered_and_never_reused(tmp_path: Path) -> None:

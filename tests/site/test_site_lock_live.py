@@ -6,17 +6,14 @@ Skipped without the built binaries or without namespaces. What happens is in `lo
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rehearsal.environment.errors import NamespacesRefused
-from rehearsal.environment.sandbox import namespace_flags
 from rehearsal.tools import ensure
+from tests.sandboxed import world
 from tests.site.lock_world import SCENARIOS
 
 if TYPE_CHECKING:
@@ -33,39 +30,10 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler
 def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """Return what plays a scenario, and gives the traceback; empty when all went well."""
     tools = ensure(PROGRAMS)
-    try:
-        flags = namespace_flags()
-    except NamespacesRefused as refusal:
-        pytest.skip(str(refusal))
-    programs = {name: str(tools.path(name)) for name in PROGRAMS}
-    world = Path(__file__).with_name("lock_world.py")
-    process = subprocess.Popen(
-        [
-            *("unshare", *flags, "--", sys.executable, str(world)),
-            str(tmp_path_factory.mktemp("lock")),
-            json.dumps(programs),
-        ],
-        cwd=world.parents[2],
-        env={**os.environ, "PYTHONPATH": str(world.parents[2])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-
-    def do(scenario: str) -> str:
-        stdin.write(f"{scenario}\n")
-        stdin.flush()
-        return str(json.loads(stdout.readline()))
-
-    try:
-        assert stdout.readline() == "ready\n"
+    programs = json.dumps({name: str(tools.path(name)) for name in PROGRAMS})
+    place = str(tmp_path_factory.mktemp("lock"))
+    with world([sys.executable, str(Path(__file__).with_name("lock_world.py")), place, programs]) as do:
         yield do
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
