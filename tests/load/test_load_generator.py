@@ -252,7 +252,7 @@ def test_the_load_follows_the_phase(bare_host: BareHost, tmp_path: Path) -> None
     warming = [line for line in lines if line["elapsed_s"] <= 2]
     assert {line["planned"] for line in warming} == {0.0}
     assert 0 < warming[-1]["attempted"] < 60
-    assert 1 <= warming[0]["users"] < 8
+    assert warming[0]["users"] < 8
     planned = {(line["phase"], line["planned"]) for line in lines}
     assert planned >= {("prepare", 60.0), ("weight-10", 120.0), ("validate", 30.0)}
     phases = _phases(tmp_path)

@@ -28,8 +28,8 @@ class Count:
 
     @property
     def ran(self) -> int:
-        """How many tests passed or failed."""
-        return sum(number for outcome, number in self.outcomes.items() if outcome != "skipped")
+        """How many tests passed or failed; one that was run again counts once."""
+        return sum(number for outcome, number in self.outcomes.items() if outcome not in {"skipped", "rerun"})
 
 
 _EXIT_OF = {
