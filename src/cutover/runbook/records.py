@@ -6,10 +6,13 @@ another's: its target and its policy are known by their digests.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cutover.clock import parse_rfc3339
 from cutover.errors import JournalBroken, Refused, WrongInput
 from cutover.model import Strategy
 from cutover.runbook import attempts
@@ -106,19 +109,32 @@ def sealed(folder: Path) -> tuple[int, str]:
 
 
 def newest(parent: Path) -> Record:
-    """Return the record that was begun last. Raises WrongInput when there is none, JournalBroken."""
-    found = list_all(parent)
-    if not found:
-        raise WrongInput(f"there is no record in {parent}", code="record-absent", do="name one, or give --record DIR")
-    return found[-1]
+    """Return the record that was begun last. Raises WrongInput when there is none, JournalBroken when it is damaged."""
+    for folder in sorted(_folders(parent), key=_began, reverse=True):
+        with contextlib.suppress(WrongInput):  # given up before anything was written
+            return read(folder)
+    raise WrongInput(f"there is no record in {parent}", code="record-absent", do="name one, or give --record DIR")
 
 
 def list_all(parent: Path) -> list[Record]:
     """Return every record in a folder that can be read, oldest first."""
     found = []
-    for folder in parent.iterdir() if parent.is_dir() else ():
-        try:
+    for folder in _folders(parent):
+        with contextlib.suppress(WrongInput, JournalBroken):
             found.append(read(folder))
-        except (WrongInput, JournalBroken):
-            continue
     return sorted(found, key=lambda record: (record.head.time, record.folder.name))
+
+
+def _folders(parent: Path) -> list[Path]:
+    return [path.parent for path in parent.glob(f"*/{JOURNAL}")]
+
+
+def _began(folder: Path) -> tuple[datetime, str]:
+    """Return when a record was begun, by the first line of its journal alone, else when it was last written."""
+    path = folder / JOURNAL
+    try:
+        with path.open("rb") as file:
+            time = parse_rfc3339(json.loads(file.readline())["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        time = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return time, folder.name
