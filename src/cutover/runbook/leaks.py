@@ -7,7 +7,7 @@ names files and kinds of secrets, never a secret.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cutover.redaction import forms
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+SEARCHED: Final = "leak search"
+"""What the journal calls a search of the record."""
 _CHUNK_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 13
 
