@@ -244,6 +244,32 @@ class Approvals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SigstoreSigning:
+    """`[signing.sigstore]`: the instance that vouches for whoever runs this, in place of a key."""
+
+    trust_config: Path
+    """Its ClientTrustConfig: where to sign, and the trusted root."""
+    identity_token: str = field(repr=False)
+    """OpenID Connect; empty where the CI system gives one of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """`[signing]`: what seals the record: a key with its certificate, or a Sigstore instance."""
+
+    key: Path | None
+    """PEM; None for a Sigstore instance."""
+    certificate: Path | None
+    passphrase: str = field(repr=False)
+    """Of the key; empty where it has none."""
+    timestamp_url: str
+    """Of a timestamp authority (RFC 3161) for the PDF; empty where there is none."""
+    trust_root: Path | None
+    """With which readers verify the record; named for people, and read by nothing here."""
+    sigstore: SigstoreSigning | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One site, and one upgrade of it."""
 
@@ -269,6 +295,8 @@ class Target:
     documents: Documents
     fixtures: ValidationInputs
     approval: Approvals
+    signing: Signing | None
+    """None where nothing is named to sign with: the record is then sealed without a signature, and says so."""
     sha256: str
     """`sha256:<hex>` over the file's bytes."""
 
@@ -305,6 +333,7 @@ class Target:
             *((("approval.trusted_root", root),) if (root := self.approval.trusted_root) else ()),
             *((("backup.age_identity_file", identity),) if (identity := self.backup.age_identity_file) else ()),
             *((("database.migrations", folder),) if (folder := self.database.migrations) else ()),
+            *_files_of_signing(self.signing),
             *((f"colours.{colour.name}.values", path) for colour in self.colours.values() for path in colour.values),
         ):
             if not path.exists():
@@ -367,6 +396,10 @@ class Target:
                     do="write it as a URL; in a password, write special characters as %XX",
                 ) from None
         found |= {self.store.secret_key: "store.secret_key", self.store.access_key: "store.access_key"}
+        if self.signing is not None:
+            found[self.signing.passphrase] = "signing.passphrase"
+        if self.signing is not None and self.signing.sigstore is not None:
+            found[self.signing.sigstore.identity_token] = "signing.sigstore.identity_token"
         return {secret: kind for secret, kind in found.items() if secret}
 
     def _secrets_in_files(self) -> dict[str, str]:
@@ -378,6 +411,8 @@ class Target:
         identity = _text_if_there("backup.age_identity_file", self.backup.age_identity_file)
         lines = [line.strip() for line in identity.splitlines() if line.startswith("AGE-SECRET-KEY-")]
         found |= dict.fromkeys(lines, "backup.age_identity_file")
+        key = _text_if_there("signing.key", self.signing.key) if self.signing else ""
+        found |= dict.fromkeys((line.strip() for line in key.splitlines() if "-----" not in line), "signing.key")
         return {secret: kind for secret, kind in found.items() if len(secret) >= SHORTEST_SECRET}
 
     def redacted_toml(self) -> str:
@@ -480,6 +515,38 @@ def _approvals(content: Mapping[str, Any], folder: Path) -> Approvals:
     )
 
 
+def _signing(content: Mapping[str, Any] | None, folder: Path) -> Signing | None:
+    if content is None:
+        return None
+    table, keyless = _Table(content, folder, "signing"), content.get("sigstore")
+    instance = None
+    if keyless is not None:
+        inner = _Table(keyless, folder, "signing.sigstore")
+        instance = SigstoreSigning(
+            trust_config=inner.path("trust_config"), identity_token=inner.secret("identity_token")
+        )
+    return Signing(
+        key=table.optional_path("key"),
+        certificate=table.optional_path("certificate"),
+        passphrase=table.secret("passphrase"),
+        timestamp_url=content.get("timestamp_url", ""),
+        trust_root=table.optional_path("trust_root"),
+        sigstore=instance,
+    )
+
+
+def _files_of_signing(signing: Signing | None) -> tuple[tuple[str, Path], ...]:
+    """Return the files without which a record could not be signed, by their keys."""
+    if signing is None:
+        return ()
+    named = {
+        "signing.key": signing.key,
+        "signing.certificate": signing.certificate,
+        "signing.sigstore.trust_config": signing.sigstore.trust_config if signing.sigstore else None,
+    }
+    return tuple((key, path) for key, path in named.items() if path is not None)
+
+
 def _parse(path: Path) -> Target:
     text, content = _documents.read(path, "target", error=TargetInvalid, noun="target file")
     folder = path.parent
@@ -556,6 +623,7 @@ def _parse(path: Path) -> Target:
             attestation_bundle=tables["fixtures"].path("attestation_bundle"),
         ),
         approval=_approvals(content.get("approval", {}), folder),
+        signing=_signing(content.get("signing"), folder),
         sha256="sha256:" + hashlib.sha256(text.encode()).hexdigest(),
     )
     _check(target)
