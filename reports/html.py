@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from reports import gates, shapes, shares, timeline, wording
-from reports.record import CONTINUITY, NO_VERDICT, PERCENTILES, PHASES
+from reports import gates, shapes, shares, story, timeline, wording
+from reports.record import CONTINUITY, PERCENTILES, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,17 +77,19 @@ def _svg(drawing: shapes.Drawing | None) -> Markup | None:
 
 def facts(record: Record) -> dict[str, Any]:
     """Return what page, PDF and summary say alike."""
+    told = story.tell(record)
     return {
-        "title": wording.title(record),
-        "lead": wording.lead(record),
-        "outcome": record.result if record.result != NO_VERDICT else "NO VERDICT",
+        "story": told,
+        "title": told.title,
+        "lead": told.lead,
+        "outcome": told.outcome,
         "phases": [
             (wording.phase(name), [clause for clause in record.clauses if clause.phase == name])
             for name in dict.fromkeys([*PHASES, *(clause.phase for clause in record.clauses)])
             if any(clause.phase == name for clause in record.clauses)
         ],
         "gates": gates.blocks(record),
-        "decision": gates.decision(record),
+        "decision": told.decision,
         "decisions": gates.decisions(record),
         "guarantees": [clause for clause in record.clauses if clause.phase == "evidence"],
         "checked": checked(record),

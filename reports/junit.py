@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from reports import gates, wording
+from reports import gates, story, wording
 from reports.record import NO_VERDICT, PHASES
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _verdict_suite(record: Record) -> ET.Element:
         said = "the record has no verdict" if record.result == NO_VERDICT else f"the verdict is {record.result}"
         reasons = "\n".join(record.reasons)
         found = ET.SubElement(case, element, type=_clean(record.result), message=_clean(_first(said, record.reasons)))
-        told = (wording.lead(record), gates.decision(record), reasons)
+        told = (" ".join(story.sentences(record)), gates.decision(record), reasons)
         found.text = _clean("\n".join(part for part in told if part))
     suite = _suite("Verdict", [case], record)
     properties = ET.Element("properties")

@@ -36,11 +36,14 @@ PHASES: Mapping[str, str] = {
     "4": "4 Validation",
     "evidence": "Evidence",
     "5": "5 Cleanup",
+    "contract": "Contraction",
     "rollback": "Rollback",
     "troubleshooting": "Troubleshooting",
     "support": "Support",
 }
 PROBE = "probe"
+IMAGES, IMAGES_BEFORE = "images", "images of the release before"
+"""What the journal calls the digests that green runs, and those that blue ran before anything was changed."""
 _LATEST_S = 1e10
 """No time of a record is later: seconds since the epoch."""
 PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
@@ -294,6 +297,28 @@ class ApprovalView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosisView:
+    """A cause that was looked for and found, or that none was."""
+
+    time: datetime
+    clause: str
+    id: str
+    """Of contract/causes; empty when no known cause fits."""
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayBackStep:
+    """A clause of the way back from where the journal ends."""
+
+    clause: str
+    needed: bool
+    why: str
+    changes: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptView:
     """One process's work on the record."""
 
@@ -375,6 +400,23 @@ class Record:
     versions: Mapping[str, str]
     attempts: tuple[AttemptView, ...] = ()
     """Every process that worked on the record; empty in older ones."""
+    images_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The digests that the release before ran, by component; empty where nobody looked."""
+    images_to: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The digests that the new release ran when it was looked at last."""
+    diagnoses: tuple[DiagnosisView, ...] = ()
+    standing: str = ""
+    """How far the upgrade has come, as far as the way back is concerned; empty when the journal does not hold."""
+    way_back_now: tuple[WayBackStep, ...] = ()
+    """Every clause of the way back from where the journal ends, those that are needed in their order."""
+    manifest_sha256: str = ""
+    """Of manifest.json, which names every input's digest; empty as long as there is none."""
+    attested: tuple[str, ...] = ()
+    """The attestations' files that are signed, by their names."""
+    signed_with: tuple[str, ...] = ()
+    """The ids of the keys that signed them, as the envelopes give them: a hint, proven by verify alone."""
+    previous: Mapping[str, str] = field(default_factory=dict)
+    """The upgrade before on the same site, where this one names it."""
     problems: tuple[str, ...] = field(default=())
 
     def count(self, result: str) -> int:
@@ -472,6 +514,11 @@ def read(folder: Path) -> Record:
     upgrade = _object(verdict.get("upgrade"))
     result = _text(verdict.get("result")) or NO_VERDICT
     journal_head, journal_problem = _chain(folder / "journal.jsonl", verdict)
+    standing, way_back_now = ("", ()) if journal_problem else _standing(lines)
+    envelopes = {
+        path.name: _signers(reader.json(f"attestations/{path.name}"))
+        for path in sorted((folder / "attestations").glob("*.dsse.json"))
+    }
     commands = _commands(lines)
     traffic = _object(verdict.get("traffic")) or proof.document(lines)
     loads = _loads(folder)
@@ -537,6 +584,15 @@ def read(folder: Path) -> Record:
         serving_first=_serving_first(lines),
         versions=_texts(verdict.get("versions") or head.get("versions")),
         attempts=tuple(_attempt(raw) for raw in map(_object, _list(verdict.get("attempts")))),
+        images_from=_images(lines, IMAGES_BEFORE),
+        images_to=_images(lines, IMAGES),
+        diagnoses=tuple(_diagnosis(line) for line in lines if line.event == "diagnosis"),
+        standing=standing,
+        way_back_now=way_back_now,
+        manifest_sha256=_digest(folder / "manifest.json"),
+        attested=tuple(name for name, keys in envelopes.items() if keys),
+        signed_with=tuple(dict.fromkeys(key for keys in envelopes.values() for key in keys)),
+        previous=_texts(verdict.get("previous") or head.get("previous")),
         problems=tuple(reader.problems),
     )
 
@@ -907,6 +963,43 @@ def _rollback(verdict: Mapping[str, Any], lines: Sequence[Line]) -> Rollback:
         verified_requests=_whole(ended.get("verified_requests")) or 0,
         began=began.time if began else None,
     )
+
+
+def _images(lines: Sequence[Line], what: str) -> dict[str, tuple[str, ...]]:
+    """Return the images of a colour as they were looked at last, by component."""
+    said = (line.data for line in reversed(lines) if line.event == "observation" and line.data.get("what") == what)
+    running = _object(next(said, {}).get("running"))
+    return {name: tuple(map(_text, _list(digests))) for name, digests in running.items()}
+
+
+def _diagnosis(line: Line) -> DiagnosisView:
+    return DiagnosisView(
+        time=line.time,
+        clause=line.clause,
+        id=_text(line.data.get("id")),
+        cause=_text(line.data.get("cause")),
+        remedy=_text(line.data.get("remedy")),
+    )
+
+
+def _standing(lines: Sequence[Line]) -> tuple[str, tuple[WayBackStep, ...]]:
+    """Return how far the upgrade has come by its journal, and the way back from there."""
+    from cutover.runbook import reverse  # noqa: PLC0415  # as `_chain`: not needed to read a folder's other files
+
+    if not lines:
+        return "", ()
+    try:
+        plan = reverse.plan(lines)
+    except (AttributeError, KeyError, TypeError, ValueError):  # lines of another version than this one
+        return "", ()
+    return plan.point.value, tuple(
+        WayBackStep(clause=step.clause, needed=step.needed, why=step.why, changes=step.changes) for step in plan.steps
+    )
+
+
+def _signers(envelope: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the key ids of an envelope's signatures; an envelope without an id names `unnamed key`."""
+    return tuple(_text(_object(raw).get("keyid")) or "unnamed key" for raw in _list(envelope.get("signatures")))
 
 
 def _serving_first(lines: Sequence[Line]) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports import gates, wording
-from reports.record import NO_VERDICT
+from reports import story, wording
 
 if TYPE_CHECKING:
     from reports.record import Record
@@ -20,28 +19,22 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!])")
 
 def build(record: Record) -> str:
     """Return the file's content."""
-    outcome = "NO VERDICT" if record.result == NO_VERDICT else record.result
+    told = story.tell(record)
     lines = [
-        f"## {_plain(outcome)} · {_plain(wording.title(record))} · {_plain(record.id)}",
+        f"## {_plain(told.outcome)} · {_plain(told.title)} · {_plain(told.id)}",
         "",
-        f"{_plain(record.target_name or 'unknown site')}, {_plain(wording.span(record))}",
+        f"{_plain(told.site)}, {_plain(told.when)}",
     ]
-    if record.notice:
-        lines += ["", f"> {_plain(record.notice)}"]
-    lines += ["", _plain(wording.lead(record))]
-    decision = gates.decision(record)
-    if decision:
-        lines += ["", _plain(decision)]
-    lines += ["", "| | |", "|---|---|"]
-    rows = (
-        ("Clauses", (wording.counts(record), "")),
-        ("Evidence", wording.evidence(record)),
-        ("Traffic", wording.traffic(record)),
-        ("Undo", wording.undo(record)),
-        ("Attempts", ("; ".join(wording.attempts(record)), "")),
-        ("Deviations from the guide", (", ".join(d.id for d in record.deviations) or "none", "")),
-    )
-    lines += [f"| {name} | {_plain('; '.join(part for part in parts if part))} |" for name, parts in rows if any(parts)]
+    if told.notice:
+        lines += ["", f"> {_plain(told.notice)}"]
+    lines += ["", *(_plain(sentence) for sentence in told.sentences)]
+    if told.decision:
+        lines += ["", _plain(told.decision)]
+    rows = [(one.role, (one.release, *one.told)) for one in told.changes]
+    rows += [(fact.label, (fact.value, *fact.notes)) for fact in (*told.people, *told.facts)]
+    rows.append(("Deviations", (", ".join(one.id for one in record.deviations) or "none",)))
+    rows.append((told.digest_label, (told.digest or "no digest", told.signature)))
+    lines += ["", "| | |", "|---|---|", *(f"| {_plain(name)} | {_plain('; '.join(said))} |" for name, said in rows)]
     troubled = [clause for clause in record.clauses if clause.result in wording.BAD]
     if troubled:
         lines += ["", "| Clause | Result | Reason | Next |", "|---|---|---|---|"]
@@ -49,9 +42,8 @@ def build(record: Record) -> str:
             f"| {_plain(f'{c.id} {c.title}')} | {_plain(c.result)} | {_plain(c.reason)} | {_plain(c.remedy)} |"
             for c in troubled
         ]
-    if record.problems or record.journal_problem:
-        lines += ["", "This record is not complete:", ""]
-        lines += [f"- {_plain(problem)}" for problem in (*record.problems, record.journal_problem) if problem]
+    if told.problems:
+        lines += ["", "This record is not complete:", "", *(f"- {_plain(problem)}" for problem in told.problems)]
     return "\n".join([*lines, ""])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import parse_rfc3339
-from reports.record import NO_VERDICT, PHASES
+from reports.record import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 BAD = ("FAIL", "ERROR", "INCONCLUSIVE")
 RESULT_WORDS = {"PASS": "pass", "FAIL": "fail", "ERROR": "not measurable", "INCONCLUSIVE": "inconclusive"}
-_VERBS = {"FAIL": "failed", "ERROR": "could not be measured", "INCONCLUSIVE": "was inconclusive"}
+VERBS = {"FAIL": "failed", "ERROR": "could not be measured", "INCONCLUSIVE": "was inconclusive"}
 _LAST_SECONDS = 5
+_NOBODY = "nobody"
+"""The colour of a request that no colour answered."""
 _MILLISECONDS_BELOW_S = 1.0
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -280,11 +282,11 @@ def who_serves_now(record: Record) -> str:
             answered[name] = answered.get(name, 0) + number
     failed = sum(second.failed for second in last)
     attempted = sum(second.attempted for second in last)
-    total = sum(answered.values())
+    total = sum(number for name, number in answered.items() if name != _NOBODY)
     if attempted and failed >= attempted:
         return "nobody answered in the last seconds that were measured"
     if total:
-        names = " and ".join(sorted(name for name, number in answered.items() if number))
+        names = " and ".join(sorted(name for name, number in answered.items() if number and name != _NOBODY))
         also = f", while {many(failed, 'request')} failed" if failed else ""
         return f"{names} served in the last seconds that were measured{also}"
     if not any(weight.percent for weight in record.weights) and record.serving_first:
@@ -301,70 +303,10 @@ def decisive(record: Record) -> ClauseView | None:
     return None
 
 
-def lead(record: Record) -> str:
-    """Return what the first page says of the run: two sentences on a run that did not pass, one on one that did."""
-    if record.result == NO_VERDICT:
-        return (
-            "This record has no verdict: the run ended before one was computed, so nothing here counts as passed; "
-            f"{who_serves_now(record)}. Next: look at the journal's last lines, and run again."
-        )
-    if record.result == "PASSED":
-        serving = next((name for name in ("green", "blue") if _serves_all(record, name)), "")
-        ending = f", and {serving} served every request at the end" if serving else ""
-        observed = record.observation.get("until")
-        if record.observation.get("state") == "running" and observed:
-            ending += f"; the observation runs until {moment(str(observed))}"
-        return f"Every clause that this plan performs passed{ending}."
-    if record.result == "ROLLED_BACK":
-        asked = next((one.reason for one in reversed(record.attempts) if one.procedure == "rollback"), "")
-        because = f" ({_bare(asked)})" if asked else ""
-        serving = serves(record.rollback.serves)
-        return f"The way back was asked for{because} and is proven: {serving}; this upgrade is not in effect."
-    clause = decisive(record)
-    if clause is None:
-        why = "; ".join(record.reasons) or "the verdict names no reason"
-        return f"The run came to {record.result}: {_end(why)} {_capital(who_serves_now(record))}."
-    because = (
-        f", because {_bare(clause.cause.splitlines()[0])}" if clause.cause and clause.cause != clause.reason else ""
-    )
-    what = f"{clause.id} “{clause.title}” {_VERBS[clause.result]}: {_bare(clause.reason)}{because}."
-    return f"{what} {_capital(_done_about_it(record, clause))}; {_next(clause)}."
-
-
-def _serves_all(record: Record, name: str) -> bool:
+def serves_all(record: Record, name: str) -> bool:
+    """Whether a colour answered every request of the last seconds that were measured."""
     last = record.seconds[-_LAST_SECONDS:]
     return bool(last) and all(set(second.by_colour) <= {name} for second in last) and any(s.by_colour for s in last)
-
-
-def _done_about_it(record: Record, clause: ClauseView) -> str:
-    back = record.rollback
-    if back.performed:
-        took = f" in {duration(back.took_s)}" if back.took_s is not None else ""
-        proof = f" (proven by {many(back.verified_requests, 'request')})" if back.verified_requests else ""
-        if back.serves in {"", "nobody", "mixed"}:
-            return f"sending every request back to blue was tried, but {serves(back.serves)}"
-        return f"every request was sent back to {back.serves}{took}{proof}, and {who_serves_now(record)}"
-    if clause.state:
-        return f"the run stopped there: {_bare(clause.state)}; {who_serves_now(record)}"
-    moved = any(weight.percent for weight in record.weights)
-    stopped = "the run stopped there" + ("" if moved else " before any traffic had moved")
-    return f"{stopped}, and {who_serves_now(record)}"
-
-
-def _next(clause: ClauseView) -> str:
-    return f"next: {_bare(clause.remedy) or 'read the clause below, correct it, and run again'}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _bare(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
-
-
-def _end(text: str) -> str:
-    return f"{_bare(text)}."
 
 
 # -- gates -------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sample_record
 
-from reports import build, html, record, shapes, timeline, wording
+from reports import build, html, record, shapes, story, timeline, wording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,12 +122,12 @@ def test_the_first_page_says_what_the_verdict_says(tmp_path: Path) -> None:
 
 def test_a_failed_run_says_what_failed_why_what_was_done_who_serves_and_what_is_next(tmp_path: Path) -> None:
     read = record.read(sample_record.failed(tmp_path).folder)
-    assert wording.lead(read) == (
+    assert " ".join(story.sentences(read)) == (
         "3.1a “The first weight moves to green” failed: green does not satisfy the gate: latency p99, because green "
         "answers too slowly. Every request was sent back to blue in 2.9 s (proven by 100 requests), and blue serves "
         "now; next: look at green's pods."
     )
-    assert wording.lead(read) in page(read.folder).text
+    assert " ".join(story.sentences(read)) in page(read.folder).text
 
 
 def test_every_clause_has_a_row_also_those_not_run(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_without_a_verdict_nothing_looks_passed_and_the_results_are_the_journals
     started = read.clause("3.1a")
     assert started is not None
     assert started.reason == "started and never finished"
-    assert "This record has no verdict" in wording.lead(read)
+    assert "This record has no verdict" in " ".join(story.sentences(read))
 
 
 def test_a_changed_journal_is_told(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from cutover.runbook.journal import Entry
+    from cutover.runbook.proof import Told
 
 SCHEMA = "cutover/reverse-plan/v1"
 
@@ -132,7 +132,7 @@ class ReversePlan:
 
 
 def plan(
-    entries: Sequence[Entry],
+    entries: Sequence[Told],
     *,
     observed: Observed | None = None,
     blue: str = "blue",
@@ -185,7 +185,7 @@ class _Told:
         return self.green if self.promoted else "mixed"
 
 
-def _read(entries: Sequence[Entry], blue: str, green: str) -> _Told:
+def _read(entries: Sequence[Told], blue: str, green: str) -> _Told:
     told = _Told(blue=blue, green=green)
     for entry in entries:
         data = entry.data
@@ -210,7 +210,7 @@ def _read(entries: Sequence[Entry], blue: str, green: str) -> _Told:
     return told
 
 
-def _act(told: _Told, entry: Entry, *, is_over: bool) -> None:
+def _act(told: _Told, entry: Told, *, is_over: bool) -> None:
     """Note an action: begun is done where it takes something away, and over is done where it brings something."""
     action, data = entry.data.get("action") or entry.data.get("done"), entry.data
     if action in MOVING_ACTIONS and data.get("percent", 100) > 0:
@@ -232,7 +232,7 @@ def _act(told: _Told, entry: Entry, *, is_over: bool) -> None:
         told.breaking = False
 
 
-def _move(told: _Told, entry: Entry) -> None:
+def _move(told: _Told, entry: Told) -> None:
     told.moved, told.went_back, told.verified = True, False, False
     told.green_served_from = told.green_served_from or entry.time
 
