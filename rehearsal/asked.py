@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CUTOVER = str(layout.PROJECT / "cutover")
-_HERE = (sys.executable, "-m", "cutover.cli")
+HERE = (sys.executable, "-m", "cutover.cli")
 """The same command line, of the checkout that this process runs from."""
 URL = "http://stellaops.example/api/v1/evidence?limit=1"
 SAMPLES = 20
@@ -50,7 +50,7 @@ print(json.dumps({"missing": sum(number not in kept for number in wanted), "repe
 def inside(name: str, *command: str, environment: Mapping[str, str], given: str = "") -> tuple[int, str]:
     """Run a command inside the site; return its exit code and what it wrote to its output."""
     done = subprocess.run(
-        [*_HERE, "env", "exec", "--name", name, "--", *command],
+        [*HERE, "env", "exec", "--name", name, "--", *command],
         check=False,
         capture_output=True,
         text=True,
@@ -105,7 +105,7 @@ def evidence(name: str, record: Path, environment: Mapping[str, str]) -> str:
 
 def remove(name: str, environment: Mapping[str, str]) -> None:
     """Remove a kept site."""
-    subprocess.run([*_HERE, "env", "down", "--name", name], check=True, env=environment, capture_output=True)
+    subprocess.run([*HERE, "env", "down", "--name", name], check=True, env=environment, capture_output=True)
 
 
 def processes_marked(variable: str, mark: str) -> list[str]:

@@ -5,8 +5,9 @@ way back and who serves are as listed, and no process of the run is left. Where 
 name what the injector says that it broke: guarantee, code and item. Where the fault is there for gates, the
 first of them did not pass, no gate outside the list failed to, the evidence is intact and every acknowledged write is
 there exactly once.
+With `--phases` each fault strikes once in each phase in which it can; then nothing may be lost in any row.
 Invariants: nothing is tried again, a row that does not hold each time does not hold; the process exits 0 only when
-every row holds.
+every row holds. With `--results` what held is not measured again.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +43,13 @@ PASSED = {"PASS", "NOT_RUN"}
 WAY_BACK = "R.1"
 UNKNOWN = "unknown"
 _SEVERITY = ("PASS", "INCONCLUSIVE", "NO_DATA", "ERROR", "FAIL")
-_LOST = "write_markers"
+_LOST = "writes-lost"
+_ITEMS = 1000
+"""Evidence of a site that is struck in another phase: more than the load reads, and less than the usual."""
+_NONE_YET = frozenset({"none was acknowledged", "no baseline"})
+"""Before the cutover no write may have been acknowledged yet, and the baseline may not have been taken."""
+_PASSES_QUICKLY = frozenset({"4", "5"})
+"""What strikes after the cutover strikes both strategies alike, and an instant one is there sooner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +66,9 @@ class Seen:
     """The gates that did not pass, each with its worst verdict, in the order in which they were seen."""
     diagnosis: str = UNKNOWN
     """The row of the table of causes that the failed clause's record names."""
-    evidence: str = asked.INTACT
-    markers: str = asked.EXACT
+    evidence: str = UNKNOWN
+    markers: str = UNKNOWN
+    """Unknown where nobody was asked, or nobody answered."""
 
     @property
     def clause(self) -> str:
@@ -74,25 +85,37 @@ class Row:
     seen: Seen
     duration_s: float
     differences: tuple[str, ...]
+    struck_in: str = ""
+    """The phase."""
+    struck_at: str = ""
+    """The clause, or `start`."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1)
-@click.option("--strategy", type=click.Choice(["gradual", "instant"]), default="gradual", show_default=True)
+@click.option(
+    "--strategy",
+    type=click.Choice(["gradual", "instant"]),
+    help="Of every row; gradual unless given, with --phases instant for what strikes after the cutover.",
+)
 @click.option("--routing", type=click.Choice(["nginx", "gateway"]), help="How the site routes; its own way otherwise.")
 @click.option("--profile", type=click.Choice(["usual", "fast"]), help="Windows of the policy; as usual otherwise.")
 @click.option("--kinds", is_flag=True, help="Every kind of altered evidence too, evidence-altered:KIND.")
 @click.option("--gates", is_flag=True, help="Only the faults that are there for a gate.")
+@click.option("--phases", is_flag=True, help="Each fault in each phase in which it can strike, NAME@PHASE.")
+@click.option("--results", type=click.Path(path_type=Path), help="Keep the rows here; what held is not run again.")
 @click.option("--records", type=click.Path(path_type=Path), help="Keep the records here.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Put the rows into this document's table.")
 def main(
     names: tuple[str, ...],
-    strategy: str,
+    strategy: str | None,
     routing: str | None,
     *,
     profile: str | None,
     kinds: bool,
     gates: bool,
+    phases: bool,
+    results: Path | None,
     records: Path | None,
     markdown: Path | None,
 ) -> None:
@@ -101,23 +124,72 @@ def main(
     A NAME may be a pattern: 'evidence-altered:log-*'. Without one, every fault is rehearsed; the kinds of altered
     evidence with --kinds only, each being a run of its own.
     """
-    chosen = chosen_faults(names, strategy, kinds=kinds, gates=gates)
-    folder = records or Path(tempfile.mkdtemp(prefix="cutover-matrix-"))
+    folder = (records or results or Path(tempfile.mkdtemp(prefix="cutover-matrix-"))).absolute()
+    if phases:
+        chosen = chosen_in_phases(names, strategy)
+    else:
+        one = strategy or faults.GRADUAL
+        chosen = [(fault, one) for fault in chosen_faults(names, one, kinds=kinds, gates=gates)]
     rows = []
-    for fault in chosen:
-        row = run(
-            fault, strategy, folder / f"{strategy}-{fault.name}".replace(":", "-"), routing=routing, profile=profile
-        )
+    for fault, one in chosen:
+        if (fault.name, one) in {known(told) for told in results_in(results) if not told["differences"]}:
+            continue
+        own = folder / f"{one}-{fault.name}".replace(":", "-").replace("@", "-in-")
+        row = run(fault, one, own, routing=routing, profile=profile, items=_ITEMS if phases else None)
         rows.append(row)
+        if results is not None:
+            keep(row, results)
         click.echo(f"{'✔' if not row.differences else '✘'} {line(row)}")
         for difference in row.differences:
             click.echo(f"    {difference}")
-        if markdown is not None:
-            name = " ".join(filter(None, ("gates" if gates else "faults", strategy, routing, profile)))
+        if markdown is not None and not phases:
+            name = " ".join(filter(None, ("gates" if gates else "faults", one, routing, profile)))
             tables.written(markdown, name, HEAD, [cells(row)])
-    held = sum(not row.differences for row in rows)
-    click.echo(f"{held} passed, {len(rows) - held} failed")
-    sys.exit(0 if rows and held == len(rows) else 1)
+    if markdown is not None and phases:
+        tables.written(markdown, "fault matrix", PHASES_HEAD, [phase_cells(told) for told in results_in(results)])
+    if results is not None:
+        found = [told for told in results_in(results) if known(told) in {(fault.name, one) for fault, one in chosen}]
+        held, count = sum(not told["differences"] for told in found), len(found)
+    else:
+        held, count = sum(not row.differences for row in rows), len(rows)
+    click.echo(f"{held} passed, {count - held} failed")
+    sys.exit(0 if count and held == count else 1)
+
+
+def chosen_in_phases(names: tuple[str, ...], strategy: str | None) -> list[tuple[Fault, str]]:
+    """Return every fault in each phase with the strategy of its row; with `names`, those that match one."""
+    found = []
+    for one in (faults.GRADUAL, faults.INSTANT):
+        every = (*(fault for fault in faults.load(one) if ":" not in fault.name), *faults.elsewhere(one))
+        for fault in every:
+            is_early = fault.struck_in not in _PASSES_QUICKLY and faults.GRADUAL in fault.strategies
+            if one == (strategy or (faults.GRADUAL if is_early else faults.INSTANT)):
+                found.append((fault, one))
+    wanted = [pair for pair in found if not names or any(fnmatchcase(pair[0].name, name) for name in names)]
+    if not wanted:
+        raise click.UsageError(f"no fault in any phase is called {' or '.join(names)}")
+    return sorted(wanted, key=lambda pair: pair[0].struck_in)
+
+
+def keep(row: Row, results: Path) -> None:
+    """Write a row to the file of results."""
+    results.mkdir(parents=True, exist_ok=True)
+    told = asdict(row) | {"ended": datetime.now(UTC).isoformat(timespec="seconds")}
+    with (results / "results.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(told, default=dict) + "\n")
+
+
+def results_in(results: Path | None) -> list[dict[str, Any]]:
+    """Return the newest result of every row so far, the phases in their order."""
+    path = results / "results.jsonl" if results is not None else None
+    lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
+    newest = {known(one): one for one in map(json.loads, lines)}
+    return sorted(newest.values(), key=lambda one: str(one["struck_in"]))
+
+
+def known(told: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a result is known by: fault and strategy."""
+    return str(told["fault"]), str(told["strategy"])
 
 
 def chosen_faults(names: tuple[str, ...], strategy: str, *, kinds: bool, gates: bool = False) -> tuple[Fault, ...]:
@@ -131,18 +203,28 @@ def chosen_faults(names: tuple[str, ...], strategy: str, *, kinds: bool, gates: 
     return faults.matching([*names, *([f"{of_kinds}*"] if kinds else [])], strategy)
 
 
-def run(fault: Fault, strategy: str, folder: Path, *, routing: str | None = None, profile: str | None = None) -> Row:
+def run(
+    fault: Fault,
+    strategy: str,
+    folder: Path,
+    *,
+    routing: str | None = None,
+    profile: str | None = None,
+    items: int | None = None,
+) -> Row:
     """Rehearse with one fault, ask the site what became of it, remove it, and compare."""
     mark = f"{fault.name}-{time.time_ns()}"
     environment = {**os.environ, MARK: mark}
     began = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     command = ["rehearse", "--keep", "--fault", fault.name, "--strategy", strategy, "--record", str(folder)]
     command += ["--routing", routing] if routing else []
     command += ["--profile", profile] if profile else []
+    command += ["--items", str(items)] if items else []
     with (folder / "output.txt").open("wb") as output:
         finished = subprocess.run(
-            [asked.CUTOVER, *command],
+            [*asked.HERE, *command],
             check=False,
             stdout=output,
             stderr=output,
@@ -152,17 +234,38 @@ def run(fault: Fault, strategy: str, folder: Path, *, routing: str | None = None
         )
     duration_s = time.monotonic() - began
     said = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
-    seen = look(fault, folder, finished.returncode, kept=re.search(r"--name (\S+)", said), environment=environment)
+    seen = look(
+        fault,
+        folder,
+        finished.returncode,
+        kept=re.search(r"--name (\S+)", said),
+        environment=environment,
+        is_in_phases=bool(items),
+    )
     differences = list(differences_of(fault, seen))
     if fault.kind:
         differences += unnamed(fault, said, seen.failing)
     if left := asked.processes_marked(MARK, mark):
         differences.append(f"left running: {', '.join(left)}")
-    return Row(fault=fault.name, strategy=strategy, seen=seen, duration_s=duration_s, differences=tuple(differences))
+    return Row(
+        fault=fault.name,
+        strategy=strategy,
+        seen=seen,
+        duration_s=round(duration_s, 1),
+        differences=tuple(differences),
+        struck_in=fault.struck_in,
+        struck_at=fault.strikes_at,
+    )
 
 
 def look(
-    fault: Fault, folder: Path, exit_code: int, *, kept: re.Match[str] | None, environment: Mapping[str, str]
+    fault: Fault,
+    folder: Path,
+    exit_code: int,
+    *,
+    kept: re.Match[str] | None,
+    environment: Mapping[str, str],
+    is_in_phases: bool = False,
 ) -> Seen:
     """Read the newest record in a folder, ask the kept site, and remove it. kept: its name, where it was kept."""
     records = sorted(path.parent for path in folder.glob("*/verdict.json"))
@@ -173,7 +276,7 @@ def look(
     serves = evidence = markers = UNKNOWN
     if kept is not None:
         serves = asked.who_serves(kept[1], environment)
-        if fault.gates and records and serves != asked.NOBODY:
+        if (fault.gates or is_in_phases) and records and serves != asked.NOBODY:
             evidence = asked.evidence(kept[1], records[-1], environment)
             markers = asked.markers(kept[1], records[-1], environment)
         asked.remove(kept[1], environment)
@@ -231,6 +334,7 @@ def differences_of(fault: Fault, seen: Seen) -> Iterator[str]:
         yield f"the diagnosis is {seen.diagnosis}, listed {' or '.join(fault.diagnosis)}"
     if fault.gates:
         yield from gate_differences(fault, seen)
+    yield from lost(fault, seen)
 
 
 def gate_differences(fault: Fault, seen: Seen) -> Iterator[str]:
@@ -240,11 +344,16 @@ def gate_differences(fault: Fault, seen: Seen) -> Iterator[str]:
     for name, result in seen.gates.items():
         if name not in {*fault.gates, *fault.also}:
             yield f"the gate {name} is not listed, and was {result}"
-    if fault.serves == asked.NOBODY:
-        return
-    if seen.evidence != asked.INTACT:
+
+
+def lost(fault: Fault, seen: Seen) -> Iterator[str]:
+    """Say what became of evidence and writes, where that is not as it should be; only what was asked counts."""
+    is_early = fault.clause[:1] not in faults.AFTER_TRAFFIC
+    unsaid = {UNKNOWN, *(_NONE_YET if is_early else ())}
+    if seen.evidence not in unsaid and (seen.evidence == asked.INTACT) == bool(fault.kind):
         yield f"evidence: {seen.evidence}"
-    if (seen.markers == asked.EXACT) == (fault.gates[0] == _LOST):
+    is_lossy = fault.base == _LOST and not is_early
+    if seen.markers not in unsaid and (seen.markers == asked.EXACT) == is_lossy:
         yield f"write markers: {seen.markers}"
 
 
@@ -307,6 +416,41 @@ def cells(row: Row) -> list[str]:
         seen.markers,
         f"{row.duration_s:.0f}",
         "yes" if not row.differences else "; ".join(row.differences),
+    ]
+
+
+PHASES_HEAD = (
+    "fault",
+    "phase",
+    "struck at",
+    "strategy",
+    "fails at",
+    "cause",
+    "exit code",
+    "R.1",
+    "served by",
+    "evidence",
+    "markers",
+    "s",
+    "as listed",
+)
+
+
+def phase_cells(told: Mapping[str, Any]) -> list[str]:
+    """Return a kept row as a document shows it, in the order of `PHASES_HEAD`."""
+    seen = told["seen"]
+    return [
+        f"`{told['fault']}`" + (f" {told['strategy']}" if told["strategy"] == faults.INSTANT else ""),
+        faults.PHASES[told["struck_in"]],
+        told["struck_at"],
+        told["strategy"],
+        seen["failing"][0]["id"] if seen["failing"] else "none",
+        seen["diagnosis"],
+        str(seen["exit_code"]),
+        seen["rollback"],
+        *(seen[key] for key in ("serves", "evidence", "markers")),
+        f"{told['duration_s']:.0f}",
+        "; ".join(told["differences"]) or "yes",
     ]
 
 

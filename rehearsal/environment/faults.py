@@ -2,10 +2,12 @@
 
 `evidence-altered` has a table of its own in that file, one entry for each way to alter evidence: the fault
 `evidence-altered:KIND` is made from it, and the fault without a kind is one of them. Some faults take a number,
-`green-errors:5`; without one it is the list's own.
+`green-errors:5`; without one it is the list's own. A fault that can strike in other phases too is listed once more for
+each, `database-lost@4`; where it cannot strike, or nobody would notice, the list says why.
 
 Invariants: names are unique; no fault expects exit code 0; a fault strikes at the start or at an event of a clause; an
-alteration names at least one finding, the first of which a run must name; a fault that is there for a gate names it.
+alteration names at least one finding, the first of which a run must name; a fault that is there for a gate names it;
+every fault but the kinds of altered evidence is listed once for each phase, as struck or as one that cannot.
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ ALTERED = "evidence-altered"
 OWN = "{own}"
 """In a finding: the guarantee of the altered item's own kind."""
 PASS, NOT_RUN = "PASS", "NOT_RUN"
-_AFTER_TRAFFIC = {"3", "4"}
+AFTER_TRAFFIC = frozenset({"3", "4", "5"})
+"""Phases in which traffic has moved, so that there is a way back to go."""
+PHASES: Mapping[str, str] = {"1": "Preparation", "2": "Green", "3": "Cutover", "4": "Validation", "5": "Cleanup"}
+_KEPT = frozenset({"kind", "title", "exit_code", "serves", "also", "parameter", "policy", "command"})
+"""What is the same in every phase unless the list says otherwise: the fault itself, not what it leads to."""
 _LISTS = ("cause", "diagnosis", "remedy", "gates", "also", "strategies")
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 MUST_LEAD_TO = "must lead to"
@@ -138,6 +144,10 @@ class Fault:
     parameter: Parameter | None = None
     value: float = 0.0
     """Of the parameter."""
+    command: str = ""
+    """Of the platform, where the fault is one of its answers."""
+    at: str = ""
+    """Of a fault listed once more: the phase in which it strikes, or a clause of it; empty where it is listed first."""
     kind: str = ""
     """Of the alteration of evidence, where it is one."""
     layer: str = ""
@@ -149,8 +159,18 @@ class Fault:
 
     @property
     def base(self) -> str:
-        """The name without the number; an alteration's kind is part of its name."""
-        return self.name.partition(":")[0] if self.parameter is not None else self.name
+        """The name without number and phase; an alteration's kind is part of its name."""
+        plain = self.name.partition("@")[0]
+        return plain.partition(":")[0] if self.parameter is not None else plain
+
+    @property
+    def struck_in(self) -> str:
+        """The phase in which it strikes, `1` to `5`."""
+        if self.at:
+            return self.at[:1]
+        if self.strikes_at == START:
+            return self.phase if self.command else "1"
+        return self.strikes_at[:1]
 
     @property
     def usage(self) -> str:
@@ -205,14 +225,49 @@ def load(strategy: str = GRADUAL) -> tuple[Fault, ...]:
     return tuple(found)
 
 
+@cache
+def elsewhere(strategy: str = GRADUAL) -> tuple[Fault, ...]:
+    """Every fault that is listed once more for another phase, `NAME@PHASE`, in the order of the file."""
+    listed = {entry["name"]: entry for entry in _document()["fault"]}
+    first = {fault.name: fault for fault in load(strategy)}
+    found = []
+    for told in _document()["strike"]:
+        own = listed[told["fault"].partition(":")[0]]
+        if told["fault"] not in first:
+            continue
+        said = {key: value for key, value in own.items() if key in _KEPT}
+        fault = _fault({"gates": [], "remedy": [], "phase": told["clause"][:1], **said, **told}, strategy)
+        if strategy in fault.strategies:
+            found.append(_same(fault, first[told["fault"]]))
+    return tuple(found)
+
+
+def nowhere() -> Mapping[tuple[str, str], str]:
+    """Return why a fault cannot strike in a phase, or nobody could notice, by its name and the phase."""
+    return {
+        (name, phase): entry["why"]
+        for entry in _document()["nowhere"]
+        for name in entry["faults"]
+        for phase in entry["phases"]
+    }
+
+
+def _same(fault: Fault, first: Fault) -> Fault:
+    """Return a fault of another phase with what makes it an alteration, where it is one."""
+    same = {key: getattr(first, key) for key in ("kind", "layer", "guarantees", "code", "item")}
+    return replace(fault, **same)
+
+
 def _fault(entry: Mapping[str, Any], strategy: str) -> Fault:
     merged = {**entry, **(entry.get(INSTANT, {}) if strategy == INSTANT else {})}
     merged.pop(INSTANT, None)
+    if "fault" in merged:
+        merged["name"] = f"{merged.pop('fault')}@{merged['at']}"
     if "parameter" in merged:
         parameter = Parameter(**merged["parameter"])
-        merged |= {"parameter": parameter, "value": parameter.default}
+        merged = {"value": parameter.default, **merged, "parameter": parameter}
     lists = {key: tuple(merged[key]) for key in _LISTS if key in merged}
-    return Fault(**{"rollback": PASS if merged["phase"] in _AFTER_TRAFFIC else NOT_RUN, **merged, **lists})
+    return Fault(**{"rollback": PASS if merged["phase"] in AFTER_TRAFFIC else NOT_RUN, **merged, **lists})
 
 
 def _altered(fault: Fault, one: Alteration, name: str) -> Fault:
@@ -247,7 +302,8 @@ def matching(patterns: Iterable[str], strategy: str = "gradual") -> tuple[Fault,
     """
     names: list[str] = []
     for pattern in patterns:
-        found = [fault.name for fault in load(strategy) if fnmatchcase(fault.name, pattern)]
+        every = elsewhere(strategy) if "@" in pattern else load(strategy)
+        found = [fault.name for fault in every if fnmatchcase(fault.name, pattern)]
         names += found or [pattern]
     return named(names, strategy)
 
@@ -257,12 +313,14 @@ def named(names: Iterable[str], strategy: str = "gradual") -> tuple[Fault, ...]:
 
     Raises: EnvironmentFault (exit 2) with the list for a name that is none, or a number that a fault does not take.
     """
-    known = {fault.name: fault for fault in load(strategy)}
+    known = {fault.name: fault for fault in (*load(strategy), *elsewhere(strategy))}
     return tuple(known.get(name) or _with_number(name, known) for name in dict.fromkeys(names))
 
 
 def _with_number(name: str, known: Mapping[str, Fault]) -> Fault:
     """Return a fault with the number behind its colon. Raises: EnvironmentFault (exit 2)."""
+    if "@" in name:
+        return _in_phase(name, known)
     base, _, text = name.partition(":")
     if base == ALTERED:
         raise EnvironmentFault(
@@ -278,7 +336,7 @@ def _with_number(name: str, known: Mapping[str, Fault]) -> Fault:
             exit_code=2,
         )
     if fault is None:
-        plain = [each.usage for each in known.values() if not each.name.startswith(f"{ALTERED}:")]
+        plain = [each.usage for each in known.values() if not each.name.startswith(f"{ALTERED}:") and not each.at]
         raise EnvironmentFault(
             f"there is no fault called {base!r}",
             do=f"name one of: {', '.join(plain)} (./cutover faults tells what each does)",
@@ -295,3 +353,21 @@ def _with_number(name: str, known: Mapping[str, Fault]) -> Fault:
             exit_code=2,
         )
     return replace(fault, name=name, value=value)
+
+
+def _in_phase(name: str, known: Mapping[str, Fault]) -> Fault:
+    """Return `NAME:NUMBER@PHASE`. Raises: EnvironmentFault (exit 2) with the phases that the fault is listed for."""
+    before, _, at = name.partition("@")
+    base, colon, _ = before.partition(":")
+    fault = known.get(f"{base}@{at}")
+    if fault is not None and colon and base != ALTERED:
+        value = _with_number(before, known).value
+        return replace(fault, name=name, value=value)
+    first = known.get(before) or _with_number(before, known)
+    listed = [each.name for each in known.values() if each.at and each.base == first.base]
+    why = nowhere().get((first.base, at))
+    raise EnvironmentFault(
+        f"the fault {first.base} does not strike at {at!r}" + (f": {why}" if why else ""),
+        do=f"give --fault {' or --fault '.join([first.base, *listed])}",
+        exit_code=2,
+    )

@@ -82,7 +82,7 @@ class Injector:
         altering = {fault.name: self._alter for fault in faults.load() if fault.kind}
         return altering | {
             "image-missing": lambda _: self._image_missing(),
-            "crash-loop": lambda _: self._switch("crash-loop"),
+            "crash-loop": lambda _: self._crash(),
             "init-stuck": lambda _: self._init_stuck(),
             "readiness-fails": lambda _: self._switch("readiness-fails", after_s=0),
             "database-down": lambda _: self._database_down(),
@@ -112,8 +112,8 @@ class Injector:
             "ingress-down": lambda _: self._restart("ingress", _INGRESS_AWAY_S),
             "writes-lost": lambda fault: self._switch("writes-lost", percent=fault.value),
             "queue-stuck": lambda _: self._queue_stuck(),
-            "stella-hangs": lambda _: self._switch("stella-hangs", command="test smoke"),
-            "stella-lies": lambda _: self._switch("stella-lies", command="evidence verify-continuity"),
+            "stella-hangs": lambda fault: self._switch("stella-hangs", command=fault.command),
+            "stella-lies": lambda fault: self._switch("stella-lies", command=fault.command),
             "prometheus-down": lambda _: self._kill("prometheus", signal.SIGKILL),
         }
 
@@ -129,6 +129,13 @@ class Injector:
         fresh = self.place.root / f".switch-{name}"
         fresh.write_text(json.dumps(parameters), encoding="utf-8")
         fresh.replace(self.place.faults / name)
+
+    def _crash(self) -> None:
+        """Let green's web process end each time it starts; those that run end now."""
+        self._switch("crash-loop")
+        for pid in _processes("rehearsal.platform.app web", STELLA_COLOUR="green"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _image_missing(self) -> None:
         if not remove_tag(self.place.images, f"{REPOSITORY}:{layout.RELEASE_TO}"):
