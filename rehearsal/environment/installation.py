@@ -35,7 +35,7 @@ def contents(scene: parts.Scene, extent: Extent) -> tuple[list[parts.Part], list
     ]
     jobs = [parts.Job(name="namespace", work=lambda: _namespace(scene), after=("apiserver",))]
     if extent == "whole":
-        started += [parts.node_agent(scene), parts.visitors()]
+        started += [parts.node_agent(scene), parts.visitors(), parts.timestamps(scene)]
         stores = ("postgres", "valkey-blue", "store")
         jobs += [
             parts.Job(name="blue", work=lambda: _install_blue(scene), after=("namespace", *stores)),

@@ -33,6 +33,8 @@ VALKEY_BLUE = "10.245.0.20"
 VALKEY_GREEN = "10.245.0.21"
 STORE = "10.245.0.30"
 PROMETHEUS = "10.245.0.40"
+TIMESTAMPS = "10.245.0.50"
+TIMESTAMPS_PORT = 3161
 INGRESS = "10.245.0.80"
 
 PUBLIC_HOST = "stellaops.example"
@@ -49,6 +51,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     VALKEY_GREEN: ("valkey-green.stella.test",),
     STORE: ("store.stella.test",),
     PROMETHEUS: ("prometheus.stella.test",),
+    TIMESTAMPS: ("timestamps.stella.test",),
     INGRESS: (PUBLIC_HOST,),
 }
 """Names of the infrastructure, as `/etc/hosts` inside the sandbox gives them."""

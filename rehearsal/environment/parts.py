@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rehearsal.environment import layout, probes, routes
+from rehearsal.environment import layout, pki, probes, routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -365,6 +365,21 @@ def node_agent(scene: Scene) -> Part:
 def visitors() -> Part:
     """Return the users that the site has of its own."""
     return Part(name="visitors", after=("serving",), argv=(sys.executable, "-m", "rehearsal.environment.visitors"))
+
+
+def timestamps(scene: Scene) -> Part:
+    """Return the authority that says when something was signed."""
+    address = f"{layout.TIMESTAMPS}:{layout.TIMESTAMPS_PORT}"
+    certificate, key = (str(scene.place.pki(name)) for name in pki.TIMESTAMPING)
+    return Part(
+        name="timestamps",
+        address=address,
+        argv=(
+            *(sys.executable, "-m", "rehearsal.environment.timestamps"),
+            *("--certificate", certificate, "--key", key),
+        ),
+        ready=probes.http_get(f"http://{address}/"),
+    )
 
 
 def path_variable(place: layout.Place) -> str:

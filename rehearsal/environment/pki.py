@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rehearsal.environment import layout
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTEXT = "embedded"
+TIMESTAMPING = ("timestamps.crt", "timestamps.key")
+"""DER: the certificate and the key of the authority that gives timestamps."""
 _VALID = dt.timedelta(days=365)
 _MASTERS = "system:masters"
 
@@ -101,6 +103,32 @@ def _authority() -> _Pair:
         .sign(key, hashes.SHA256())
     )
     return _Pair(certificate=certificate, key=key)
+
+
+def timestamping_authority() -> tuple[bytes, bytes]:
+    """Return certificate and key of a timestamping authority that vouches for itself, in DER (RFC 3161 2.3).
+
+    RSA, for what gives the timestamps signs with nothing else.
+    """
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name, now = _name("embedded-timestamps, rehearsal only"), dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + _VALID)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.DER), private
 
 
 def _issue(authority: _Pair, subject: x509.Name, *, server_names: tuple[str, ...] = ()) -> _Pair:
@@ -192,6 +220,8 @@ def write(place: layout.Place) -> None:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     write_private(place.pki("accounts.pub"), public)
+    for name, content in zip(TIMESTAMPING, timestamping_authority(), strict=True):
+        write_private(place.pki(name), content)
     for component, (user, group) in _CLIENTS.items():
         client = _issue(authority, _name(user, group))
         write_private(place.pki(f"{component}.crt"), client.certificate_pem())
