@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTEXT = "embedded"
-TIMESTAMPING = ("timestamps.crt", "timestamps.key")
-"""DER: the certificate and the key of the authority that gives timestamps."""
+TIMESTAMPING = ("timestamps.der", "timestamps-key.der")
+"""The certificate and the key of the authority that gives timestamps."""
 _VALID = dt.timedelta(days=365)
 _MASTERS = "system:masters"
 
