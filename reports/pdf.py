@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import reportlab
+from reportlab.graphics import renderPDF
 from reportlab.lib.colors import HexColor
 from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4
@@ -54,6 +55,8 @@ _TOP, _BOTTOM = 21 * mm, 18 * mm
 _WIDTH = A4[0] - 2 * _MARGIN
 _PICTURE = 790.0
 """The timeline is laid out in this width and scaled down to the page's: its smallest text is 6.5 points then."""
+_CHART_TYPE = 0.92
+"""Of the sizes of a picture's texts: the font is wider than a browser's."""
 _PAPER = 0.78
 """Of the heights of the timeline's panels, so that the first page holds it."""
 _INK, _SOFT, _LINE, _CARD = HexColor("#1b2430"), HexColor("#566273"), HexColor("#d3d9e1"), HexColor("#f4f6f9")
@@ -203,36 +206,12 @@ class _Picture(Flowable):  # type: ignore[misc]  # reportlab ships no types
         return _WIDTH, self._drawing.height * self._scale
 
     def draw(self) -> None:
-        """Draw it; its y grows downwards, the page's upwards."""
+        """Draw it."""
+        made = shapes.graphic(self._drawing, sans=_SANS, bold=_BOLD, legible=legible, type_scale=_CHART_TYPE)
         self.canv.saveState()
         self.canv.scale(self._scale, self._scale)
-        for shape in self._drawing.shapes:
-            self._paint(shape)
+        renderPDF.draw(made, self.canv, 0, 0)
         self.canv.restoreState()
-
-    def _paint(self, shape: shapes.Box | shapes.Path | shapes.Label) -> None:
-        canvas, look, height = self.canv, shapes.LOOKS[shape.look], self._drawing.height
-        if look.fill:
-            canvas.setFillColor(HexColor(look.fill))
-        if look.stroke:
-            canvas.setStrokeColor(HexColor(look.stroke))
-            canvas.setLineWidth(look.width)
-            canvas.setDash(list(look.dash))
-        if isinstance(shape, shapes.Box):
-            low = height - shape.y - shape.height
-            canvas.rect(shape.x, low, shape.width, shape.height, stroke=int(bool(look.stroke)), fill=1)
-        elif isinstance(shape, shapes.Label):
-            canvas.setFont(_BOLD if look.bold else _SANS, look.size * 0.92)
-            text, y = legible(shape.text), height - shape.y
-            draw = {"middle": canvas.drawCentredString, "end": canvas.drawRightString}
-            draw.get(shape.anchor, canvas.drawString)(shape.x, y, text)
-        else:
-            line = canvas.beginPath()
-            for number, (x, y) in enumerate(shape.points):
-                (line.lineTo if number else line.moveTo)(x, height - y)
-            if shape.closed:
-                line.close()
-            canvas.drawPath(line, stroke=int(bool(look.stroke)), fill=int(bool(look.fill) and shape.closed))
 
 
 class _Heading(Paragraph):  # type: ignore[misc]  # reportlab ships no types

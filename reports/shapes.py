@@ -1,13 +1,16 @@
-"""A picture as shapes: one layout, drawn as inline SVG for a page and as vectors for a PDF.
+"""A picture as shapes: one layout, drawn by reportlab's graphics, as inline SVG for a page and as vectors for a PDF.
 
-Invariants: coordinates are in points of the drawing, y grows downwards; a shape names its look and knows no colour.
+Invariants: coordinates are in points of the drawing, y grows downwards; a shape names its look and knows no colour: in
+the page the looks are style rules, for light and dark, on paper they are always light; the same drawing gives the same
+bytes; of each shape there is one element, in the order of the drawing.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -164,36 +167,100 @@ def _rule(look: Look, *, dark: bool) -> str:
 
 
 def svg(drawing: Drawing) -> str:
-    """Return a drawing as an SVG element for an HTML page; every text in it is escaped."""
-    parts = [
-        f'<svg viewBox="0 0 {drawing.width:g} {drawing.height:g}" class="picture" role="img" ',
-        f'aria-labelledby="{drawing.name}-title {drawing.name}-text">',
-        f'<title id="{drawing.name}-title">{escape(drawing.title)}</title>',
-        f'<desc id="{drawing.name}-text">{escape(drawing.description)}</desc>',
-    ]
-    parts += [_SVG[type(shape)](shape) for shape in drawing.shapes]
-    parts.append("</svg>")
-    return "".join(parts)
+    """Return a drawing as an SVG element for an HTML page; every text in it is escaped.
+
+    What reportlab writes for a file of its own is made fit for a page: colours by the style rules instead of in each
+    element, a title and a description, hints, and no name that a second picture has too.
+    """
+    from reportlab.graphics import renderSVG  # noqa: PLC0415  # a third of a second that only a report needs
+
+    made = ET.fromstring(renderSVG.drawToString(graphic(drawing, for_page=True)))  # noqa: S314  # reportlab wrote it
+    width, height = drawing.width, math.ceil(drawing.height)
+    root = ET.Element("svg", {"viewBox": f"0 0 {width:g} {height}", "class": "picture", "role": "img"})
+    root.set("aria-labelledby", f"{drawing.name}-title {drawing.name}-text")
+    ET.SubElement(root, "title", id=f"{drawing.name}-title").text = drawing.title
+    ET.SubElement(root, "desc", id=f"{drawing.name}-text").text = drawing.description
+    group = ET.SubElement(root, "g", transform=f"scale(1,-1) translate(0,{-height})")
+    painted = [one for one in made.iter() if one.tag.removeprefix(_SVG) in _PAINTED and one.get("style")]
+    for shape, element in zip(drawing.shapes, painted, strict=True):
+        group.append(_themed(shape, element))
+    return ET.tostring(root, encoding="unicode")
 
 
-def _svg_box(shape: Box) -> str:
-    start = (
-        f'<rect x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" '
-        f'class="t-{shape.look}"'
-    )
-    return f"{start}><title>{escape(shape.hint)}</title></rect>" if shape.hint else f"{start}/>"
+_SVG = "{http://www.w3.org/2000/svg}"
+_PAINTED = frozenset({"rect", "polygon", "polyline", "text"})
 
 
-def _svg_path(shape: Path) -> str:
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
-    name = "polygon" if shape.closed else "polyline"
-    start = f'<{name} points="{points}" class="t-{shape.look}"'
-    return f"{start}><title>{escape(shape.hint)}</title></{name}>" if shape.hint else f"{start}/>"
+def _themed(shape: Box | Path | Label, element: ET.Element) -> ET.Element:
+    """Return what reportlab painted of a shape, with its look as a class."""
+    kept = {name: value for name, value in element.attrib.items() if name not in {"style", "fill"}}
+    themed = ET.Element(element.tag.removeprefix(_SVG), {**kept, "class": f"t-{shape.look}"})
+    themed.text = element.text
+    if isinstance(shape, Label):
+        themed.set("transform", f"translate(0,{2 * float(element.get('y', 0)):g}) scale(1,-1)")
+    elif shape.hint:
+        ET.SubElement(themed, "title").text = shape.hint
+    return themed
 
 
-def _svg_label(shape: Label) -> str:
-    anchor = "" if shape.anchor == "start" else f' text-anchor="{shape.anchor}"'
-    return f'<text x="{shape.x:.1f}" y="{shape.y:.1f}" class="t-{shape.look}"{anchor}>{escape(shape.text)}</text>'
+# -- as reportlab's graphics -------------------------------------------------------------------------------------------
 
 
-_SVG: Mapping[type, Callable[..., str]] = {Box: _svg_box, Path: _svg_path, Label: _svg_label}
+def graphic(
+    drawing: Drawing,
+    *,
+    sans: str = "Helvetica",
+    bold: str = "Helvetica-Bold",
+    legible: Callable[[str], str] = str,
+    type_scale: float = 1.0,
+    for_page: bool = False,
+) -> Any:  # noqa: ANN401  # reportlab ships no types
+    """Return a drawing as reportlab's own, in the light looks: `renderPDF.draw` puts it on a canvas.
+
+    sans, bold: fonts by the names under which they are registered. legible: makes a text one that the fonts can write.
+    type_scale: of the texts' sizes, for fonts that are wider than a browser's.
+    for_page: texts are aligned by the browser, which has other fonts than reportlab.
+    """
+    from reportlab.graphics import shapes as library  # noqa: PLC0415  # as in `svg`
+
+    height = math.ceil(drawing.height)
+    made = library.Drawing(drawing.width, height, initialFontName=sans)
+    for shape in drawing.shapes:
+        if isinstance(shape, Label):
+            look = LOOKS[shape.look]
+            text = library.String(round(shape.x, 1), round(height - shape.y, 1), legible(shape.text))
+            text.fontName, text.fontSize = (bold if look.bold else sans), look.size * type_scale
+            text.fillColor = _colour(look.fill)
+            if for_page and shape.anchor != "start":
+                text._svgAttrs = {"text-anchor": shape.anchor}  # noqa: SLF001  # reportlab's way to give an attribute
+            else:
+                text.textAnchor = shape.anchor
+            made.add(text)
+        else:
+            made.add(_area(shape, height))
+    return made
+
+
+def _area(shape: Box | Path, height: float) -> Any:  # noqa: ANN401  # reportlab ships no types
+    from reportlab.graphics import shapes as library  # noqa: PLC0415  # as in `svg`
+
+    look = LOOKS[shape.look]
+    if isinstance(shape, Box):
+        low = round(height - shape.y - shape.height, 1)
+        made = library.Rect(round(shape.x, 1), low, round(shape.width, 1), round(shape.height, 1))
+    else:
+        points = [value for x, y in shape.points for value in (round(x, 1), round(height - y, 1))]
+        made = library.Polygon(points) if shape.closed else library.PolyLine(points)
+    if not isinstance(made, library.PolyLine):
+        made.fillColor = _colour(look.fill)
+    made.strokeColor = _colour(look.stroke)
+    made.strokeWidth = look.width
+    made.strokeLineJoin = 1
+    made.strokeDashArray = list(look.dash) or None
+    return made
+
+
+def _colour(name: str) -> Any:  # noqa: ANN401  # reportlab ships no types
+    from reportlab.lib.colors import HexColor  # noqa: PLC0415  # as in `svg`
+
+    return HexColor(name) if name else None
