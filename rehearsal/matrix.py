@@ -7,11 +7,13 @@ first of them did not pass, no gate outside the list failed to, the evidence is 
 there exactly once.
 With `--phases` each fault strikes once in each phase in which it can; then nothing may be lost in any row.
 Invariants: nothing is tried again, a row that does not hold each time does not hold; the process exits 0 only when
-every row holds. With `--results` what held is not measured again.
+every row holds. With `--results` what held is not measured again; what is kept is what was seen, and it is compared
+with the list as it is now; a fault that the list has strike otherwise by now is measured again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -30,6 +32,7 @@ import click
 
 from rehearsal import asked, tables
 from rehearsal.environment import faults
+from rehearsal.environment.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,10 +88,10 @@ class Row:
     seen: Seen
     duration_s: float
     differences: tuple[str, ...]
-    struck_in: str = ""
-    """The phase."""
-    struck_at: str = ""
-    """The clause, or `start`."""
+    own: tuple[str, ...] = ()
+    """Of the differences those that the list does not decide."""
+    struck: str = ""
+    """How and when it was, in the list's words."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -184,7 +187,24 @@ def results_in(results: Path | None) -> list[dict[str, Any]]:
     path = results / "results.jsonl" if results is not None else None
     lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
     newest = {known(one): one for one in map(json.loads, lines)}
-    return sorted(newest.values(), key=lambda one: str(one["struck_in"]))
+    listed = {pair: fault for pair in newest if (fault := _listed(*pair)) is not None}
+    found = [compared(fault, newest[pair]) for pair, fault in listed.items()]
+    return sorted(found, key=lambda one: str(one["struck_in"]))
+
+
+def _listed(name: str, strategy: str) -> Fault | None:
+    with contextlib.suppress(EnvironmentFault):
+        return faults.named([name], strategy)[0]
+    return None
+
+
+def compared(fault: Fault, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a kept row with its differences from the list as it is now, and when the fault strikes by it."""
+    seen = Seen(**{**told["seen"], "failing": tuple(told["seen"]["failing"])})
+    differences = [*differences_of(fault, seen), *told["own"]]
+    if told["struck"] != struck(fault):
+        differences.append(f"struck otherwise than listed now: {told['struck']}")
+    return {**told, "differences": differences, "struck_in": fault.struck_in, "struck_at": fault.strikes_at}
 
 
 def known(told: Mapping[str, Any]) -> tuple[str, str]:
@@ -242,20 +262,24 @@ def run(
         environment=environment,
         is_in_phases=bool(items),
     )
-    differences = list(differences_of(fault, seen))
-    if fault.kind:
-        differences += unnamed(fault, said, seen.failing)
+    own = list(unnamed(fault, said, seen.failing)) if fault.kind else []
     if left := asked.processes_marked(MARK, mark):
-        differences.append(f"left running: {', '.join(left)}")
+        own.append(f"left running: {', '.join(left)}")
     return Row(
         fault=fault.name,
         strategy=strategy,
         seen=seen,
         duration_s=round(duration_s, 1),
-        differences=tuple(differences),
-        struck_in=fault.struck_in,
-        struck_at=fault.strikes_at,
+        differences=(*differences_of(fault, seen), *own),
+        own=tuple(own),
+        struck=struck(fault),
     )
+
+
+def struck(fault: Fault) -> str:
+    """Return how and when a fault strikes, so that a kept row can be told from one of another list."""
+    policy = " ".join(f"{name}={value}" for name, value in sorted(fault.policy.items()))
+    return " ".join(filter(None, (fault.strikes_at, fault.strikes_on, f"{fault.value:g}", fault.command, policy)))
 
 
 def look(

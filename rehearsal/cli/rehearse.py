@@ -35,7 +35,7 @@ _REQUESTS_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    return [fault.name for fault in listed.load() if fault.name.startswith(begun)]
+    return [fault.name for fault in (*listed.load(), *listed.elsewhere()) if fault.name.startswith(begun)]
 
 
 @click.command()
@@ -46,7 +46,7 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
     "--fault",
     "names",
     multiple=True,
-    metavar="NAME[:NUMBER]",
+    metavar="NAME[:NUMBER][@PHASE]",
     shell_complete=_fault_names,
     help="Inject a fault (./cutover faults lists them); may be given several times.",
 )

@@ -254,7 +254,7 @@ def nowhere() -> Mapping[tuple[str, str], str]:
 
 def _same(fault: Fault, first: Fault) -> Fault:
     """Return a fault of another phase with what makes it an alteration, where it is one."""
-    same = {key: getattr(first, key) for key in ("kind", "layer", "guarantees", "code", "item")}
+    same = {key: getattr(first, key) for key in ("title", "kind", "layer", "guarantees", "code", "item")}
     return replace(fault, **same)
 
 
@@ -367,7 +367,7 @@ def _in_phase(name: str, known: Mapping[str, Fault]) -> Fault:
     listed = [each.name for each in known.values() if each.at and each.base == first.base]
     why = nowhere().get((first.base, at))
     raise EnvironmentFault(
-        f"the fault {first.base} does not strike at {at!r}" + (f": {why}" if why else ""),
+        f"the fault {first.base} does not strike in phase {at}" + (f": {why}" if why else ""),
         do=f"give --fault {' or --fault '.join([first.base, *listed])}",
         exit_code=2,
     )

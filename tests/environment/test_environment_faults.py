@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import threading
 import time
 import tomllib
@@ -88,10 +89,80 @@ def test_every_gate_has_a_fault_that_it_must_catch_and_every_fault_of_the_cutove
             assert fault.exit_code in {1, 3, 4}, fault.name
 
 
+ONCE_MORE = [(fault, strategy) for strategy in ("gradual", "instant") for fault in faults.elsewhere(strategy)]
+
+
+def test_every_fault_is_listed_for_every_phase_as_struck_or_as_one_that_cannot() -> None:
+    """Whoever adds a fault says what becomes of it in each phase."""
+    plain = [fault for fault in faults.load() if ":" not in fault.name]
+    struck = [(fault.name, fault.struck_in) for fault in plain]
+    struck += sorted({(fault.name.partition("@")[0].partition(":")[0], fault.struck_in) for fault, _ in ONCE_MORE})
+    counted = {pair: struck.count(pair) for pair in {*struck, *faults.nowhere()}}
+    for fault in plain:
+        for phase in faults.PHASES:
+            pair = (fault.name, phase)
+            assert (counted.get(pair, 0) > 0) != (pair in faults.nowhere()), pair
+    assert {name for name, _ in counted} == {fault.name for fault in plain}
+    assert all(why and not why.endswith(".") for why in faults.nowhere().values())
+
+
+@pytest.mark.parametrize(("fault", "strategy"), ONCE_MORE, ids=[f"{one.name}-{kind}" for one, kind in ONCE_MORE])
+def test_a_fault_of_another_phase_says_how_the_run_ends(fault: faults.Fault, strategy: str) -> None:
+    known = _clauses()
+    at = fault.strikes_at
+    assert at == faults.START or known.index(at) <= known.index(fault.clause)
+    assert at == faults.START or fault.struck_in in {at[:1], "4" if at[:1] == "E" else at[:1]}
+    assert fault.exit_code in {1, 3, 4, 5}
+    assert fault.serves in {"blue", "green", "nobody"}
+    assert fault.serves != "green" or fault.rollback == "NOT_RUN", "what went back is served by blue"
+    assert fault.diagnosis
+    assert {*fault.gates, *fault.also} <= GATES
+    assert strategy == "gradual" or not {at, fault.clause} & GRADUAL_ONLY
+    (first,) = faults.named([fault.base])
+    assert (fault.title, fault.parameter) == (first.title, first.parameter)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("database-lost@7", "does not strike in phase 7"),
+        ("init-stuck@4", "does not strike in phase 4: nobody asks for the migration lock any more"),
+        ("crash-loop:3@4", "takes no number"),
+        ("green-errors:200@4", "is a number from 1 to 100"),
+        ("green-eror@4", "no fault called 'green-eror'"),
+        ("green-errors@", "does not strike in phase"),
+    ],
+)
+def test_a_phase_in_which_it_does_not_strike_is_wrong_input(name: str, told: str) -> None:
+    with pytest.raises(EnvironmentFault, match=re.escape(told)) as caught:
+        faults.named([name])
+    assert caught.value.exit_code == 2
+    assert "@" not in name or caught.value.do
+
+
+def test_a_number_and_a_phase_go_together() -> None:
+    given, plain, kind = faults.named(["green-errors:5@4", "green-errors@4", "evidence-altered:log-entry-changed@4"])
+    assert (given.value, given.base, given.at, given.clause) == (5, "green-errors", "4", plain.clause)
+    assert plain.value == 100
+    assert (kind.kind, kind.base) == ("log-entry-changed", "evidence-altered:log-entry-changed")
+    assert [fault.name for fault in faults.matching(["stella-hangs@*"])] == ["stella-hangs@1", "stella-hangs@4"]
+
+
+def test_the_injector_knows_every_fault_of_every_phase(injector: strikes.Injector) -> None:
+    assert {fault.base for fault, _ in ONCE_MORE} <= set(injector.actions())
+
+
+def test_a_command_that_hangs_is_that_of_the_phase(injector: strikes.Injector) -> None:
+    first, second = faults.named(["stella-hangs", "stella-hangs@1"])
+    for fault, command in ((first, "test smoke"), (second, "system migrations-status")):
+        injector.strike(fault)
+        assert json.loads((injector.place.faults / "stella-hangs").read_text())["command"] == command
+
+
 def test_what_a_fault_says_of_the_policy_makes_another_sound_policy(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     plain = target.policy_text(dt.datetime.now(dt.UTC))
-    for fault in faults.load():
+    for fault in (*faults.load(), *faults.elsewhere("gradual"), *faults.elsewhere("instant")):
         path.write_text(plain)
         overrides.write(path, fault.policy)
         Policy.read(path)

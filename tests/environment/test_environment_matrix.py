@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from rehearsal import asked, matrix, tables
@@ -17,7 +18,11 @@ from rehearsal.environment import faults
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVERY = [(fault, strategy) for strategy in ("gradual", "instant") for fault in faults.load(strategy)]
+EVERY = [
+    (fault, strategy)
+    for strategy in ("gradual", "instant")
+    for fault in (*faults.load(strategy), *faults.elsewhere(strategy))
+]
 
 
 def _failing(fault: faults.Fault, **changed: str) -> list[dict[str, str]]:
@@ -26,7 +31,7 @@ def _failing(fault: faults.Fault, **changed: str) -> list[dict[str, str]]:
 
 
 def _seen(fault: faults.Fault, **changed: str) -> matrix.Seen:
-    lost = fault.gates[:1] == ("write_markers",)
+    lost = fault.base == "writes-lost" and fault.clause[:1] in faults.AFTER_TRAFFIC
     return matrix.Seen(
         exit_code=fault.exit_code,
         failing=tuple(_failing(fault, **changed)),
@@ -34,6 +39,7 @@ def _seen(fault: faults.Fault, **changed: str) -> matrix.Seen:
         rollback=fault.rollback,
         gates=dict.fromkeys(fault.gates[:1], "FAIL"),
         diagnosis=fault.diagnosis[0],
+        evidence="exit code 1: changed" if fault.kind else asked.INTACT,
         markers="3 missing" if lost else asked.EXACT,
     )
 
@@ -47,13 +53,79 @@ def test_a_row_holds_only_for_what_is_listed(fault: faults.Fault, strategy: str)
     for wrong in (
         replace(seen, exit_code=0),
         replace(seen, failing=()),
-        replace(seen, serves="green"),
+        replace(seen, serves="mixed"),
+        replace(seen, evidence=asked.INTACT if fault.kind else "exit code 1"),
+        replace(seen, markers=asked.EXACT if seen.markers != asked.EXACT else "1 missing"),
         replace(seen, rollback=other),
-        replace(seen, diagnosis=matrix.UNKNOWN),
+        replace(seen, diagnosis="gate-fails"),
         _seen(fault, id="P.1"),
-        _seen(fault, cause="", remedy=""),
+        *([_seen(fault, cause="", remedy="")] if fault.cause or fault.remedy else []),
     ):
         assert list(matrix.differences_of(fault, wrong))
+
+
+def test_before_the_cutover_there_may_be_no_write_and_no_baseline_yet() -> None:
+    early, late = faults.named(["database-down@1", "database-down@4"])
+    for fault, told in ((early, []), (late, ["evidence: no baseline", "write markers: none was acknowledged"])):
+        seen = replace(_seen(fault), evidence="no baseline", markers="none was acknowledged")
+        assert list(matrix.differences_of(fault, seen)) == told
+
+
+def test_each_fault_in_each_phase_is_a_row_with_one_strategy() -> None:
+    chosen = matrix.chosen_in_phases((), None)
+    names = [fault.name for fault, _ in chosen]
+    assert len(names) == len(set(names))
+    every = {fault.name for fault, _ in EVERY if ":" not in fault.name or "@" in fault.name}
+    assert set(names) == every
+    assert [fault.struck_in for fault, _ in chosen] == sorted(fault.struck_in for fault, _ in chosen)
+    strategies = {fault.name: strategy for fault, strategy in chosen}
+    assert (strategies["crash-loop@3"], strategies["crash-loop@4"]) == ("gradual", "instant")
+    assert strategies["queue-stuck@2"] == "instant"
+    (one,) = matrix.chosen_in_phases(("crash-loop@3",), "instant")
+    assert one[0].clause == "3.2"
+    with pytest.raises(click.UsageError):
+        matrix.chosen_in_phases(("nothing-*",), None)
+
+
+def test_a_kept_row_is_read_again_and_the_newest_counts(tmp_path: Path) -> None:
+    first, second = faults.named(["database-down@4", "crash-loop@2"])
+    for fault, seen in ((first, replace(_seen(first), serves="mixed")), (second, _seen(second)), (first, _seen(first))):
+        row = matrix.Row(
+            fault=fault.name,
+            strategy="instant",
+            seen=seen,
+            duration_s=40.2,
+            differences=("as it was then",),
+            struck=matrix.struck(fault),
+        )
+        matrix.keep(row, tmp_path)
+    matrix.keep(replace(row, fault="gone@4"), tmp_path)
+    found = matrix.results_in(tmp_path)
+    assert [matrix.known(told) for told in found] == [("crash-loop@2", "instant"), ("database-down@4", "instant")]
+    assert [told["differences"] for told in found] == [[], []]
+    cells = matrix.phase_cells(found[1])
+    assert len(cells) == len(matrix.PHASES_HEAD)
+    assert cells[:2] == ["`database-down@4` instant", "Validation"]
+    assert cells[-1] == "yes"
+    assert matrix.results_in(None) == matrix.results_in(tmp_path / "none") == []
+
+
+def test_a_kept_row_is_compared_with_the_list_as_it_is_now() -> None:
+    (fault,) = faults.named(["evidence-altered@2"])
+    row = matrix.Row(
+        fault=fault.name,
+        strategy="gradual",
+        seen=replace(_seen(fault), exit_code=3),
+        duration_s=1,
+        differences=(),
+        own=("left running: x",),
+        struck=matrix.struck(fault),
+    )
+    told = json.loads(json.dumps(asdict(row)))
+    assert matrix.compared(fault, told)["differences"] == ["exit code 3, listed 1", "left running: x"]
+    assert matrix.compared(replace(fault, exit_code=3), told)["differences"] == ["left running: x"]
+    (other,) = matrix.compared(replace(fault, exit_code=3, strikes_at="2.2a"), {**told, "own": []})["differences"]
+    assert "struck otherwise" in other
 
 
 FOR_GATES = [fault for fault in faults.load() if fault.gates]
