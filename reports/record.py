@@ -42,8 +42,8 @@ PHASES: Mapping[str, str] = {
     "support": "Support",
 }
 PROBE = "probe"
-IMAGES, IMAGES_BEFORE = "images", "images of the release before"
-"""What the journal calls the digests that green runs, and those that blue ran before anything was changed."""
+_STATE_BEFORE = "artifacts/state/before.json"
+"""The site's state before anything was changed, the images of the release before among it."""
 _LATEST_S = 1e10
 """No time of a record is later: seconds since the epoch."""
 PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
@@ -401,7 +401,7 @@ class Record:
     attempts: tuple[AttemptView, ...] = ()
     """Every process that worked on the record; empty in older ones."""
     images_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The digests that the release before ran, by component; empty where nobody looked."""
+    """The digests that the release before ran, by colour; empty where nobody looked."""
     images_to: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The digests that the new release ran when it was looked at last."""
     diagnoses: tuple[DiagnosisView, ...] = ()
@@ -584,8 +584,8 @@ def read(folder: Path) -> Record:
         serving_first=_serving_first(lines),
         versions=_texts(verdict.get("versions") or head.get("versions")),
         attempts=tuple(_attempt(raw) for raw in map(_object, _list(verdict.get("attempts")))),
-        images_from=_images(lines, IMAGES_BEFORE),
-        images_to=_images(lines, IMAGES),
+        images_from=_images_before(reader.json(_STATE_BEFORE, expected=False)),
+        images_to=_images(lines),
         diagnoses=tuple(_diagnosis(line) for line in lines if line.event == "diagnosis"),
         standing=standing,
         way_back_now=way_back_now,
@@ -965,9 +965,16 @@ def _rollback(verdict: Mapping[str, Any], lines: Sequence[Line]) -> Rollback:
     )
 
 
-def _images(lines: Sequence[Line], what: str) -> dict[str, tuple[str, ...]]:
-    """Return the images of a colour as they were looked at last, by component."""
-    said = (line.data for line in reversed(lines) if line.event == "observation" and line.data.get("what") == what)
+def _images_before(document: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the images that the colour ran which served before the upgrade; it tells of all its pods together."""
+    state = _object(document.get("state"))
+    digests = tuple(map(_text, _list(state.get("images"))))
+    return {_text(state.get("blue")) or "blue": digests} if digests else {}
+
+
+def _images(lines: Sequence[Line]) -> dict[str, tuple[str, ...]]:
+    """Return the new release's images as they were looked at last, by component."""
+    said = (line.data for line in reversed(lines) if line.event == "observation" and line.data.get("what") == "images")
     running = _object(next(said, {}).get("running"))
     return {name: tuple(map(_text, _list(digests))) for name, digests in running.items()}
 
