@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not asks_for_features(config):
         return
     names = [f"steps.{module.name}" for module in pkgutil.iter_modules(steps.__path__)]
-    if importlib.util.find_spec("reports.plugin") is not None:
-        names.append("reports.plugin")
+    builders = ("reports.plugin", "reports.overview_plugin")
+    names += [name for name in builders if importlib.util.find_spec(name) is not None]
     for name in names:
         config.pluginmanager.import_plugin(name)
