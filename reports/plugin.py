@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reports import build
+from fixtures.run import SESSION
+from reports import allure_record, build
 from reports.allure import Collector
+from reports.allure_results import FOLDER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cutover.runbook.upgrade import Upgrade
 
-_COLLECTOR = "cutover-allure"
+_COLLECTOR = pytest.StashKey[Collector]()
 
 
 @pytest.hookimpl
 def pytest_cutover_start(config: pytest.Config, upgrade: Upgrade) -> None:
     """Begin to watch the scenarios."""
-    config.pluginmanager.register(Collector(upgrade.target.secrets()), _COLLECTOR)
+    known = config.stash[SESSION]
+    collector = Collector.begin(config, upgrade, catalogue=known.catalogue, planned=known.planned)
+    config.stash[_COLLECTOR] = collector
 
 
 @pytest.hookimpl
@@ -33,12 +38,19 @@ def pytest_cutover_record(config: pytest.Config, folder: Path) -> None:
     for made in build.build(folder):
         if made.problem:
             _complain(made.name, made.problem)
-    collector: object = config.pluginmanager.get_plugin(_COLLECTOR)
+    for problem in _allure(config, folder):
+        _complain(FOLDER, problem)
+
+
+def _allure(config: pytest.Config, folder: Path) -> Iterator[str]:
+    """Complete allure-results/, and yield what went wrong with them."""
+    collector = config.stash.get(_COLLECTOR, None)
+    if collector is not None and collector.problem:
+        yield collector.problem
     try:
-        if isinstance(collector, Collector):
-            collector.write(folder)
+        allure_record.write(folder, config.stash[SESSION].planned)
     except Exception as problem:  # noqa: BLE001  # see the module's invariant
-        _complain("allure-results", f"{type(problem).__name__}: {problem}")
+        yield f"{type(problem).__name__}: {problem}"
 
 
 def _complain(name: str, problem: str) -> None:

@@ -7,6 +7,7 @@ Invariant: nothing is run; a problem is one sentence that names file and line.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -55,6 +56,10 @@ class PlannedScenario:
     """Without `@`; the feature's, the rule's and the Examples' included."""
     background: tuple[PlannedStep, ...]
     steps: tuple[PlannedStep, ...]
+    description: str = ""
+    """The feature's."""
+    values: tuple[tuple[str, str], ...] = ()
+    """Of a row of an outline, its columns with their values."""
 
     @property
     def where(self) -> str:
@@ -114,6 +119,8 @@ def _children(
                     tags=tags | _tags(scenario) | example_tags,
                     background=background,
                     steps=_steps(scenario, values),
+                    description=inspect.cleandoc(feature.get("description") or ""),
+                    values=tuple(values.items()),
                 )
 
 
