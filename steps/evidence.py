@@ -111,7 +111,7 @@ def none_differs(guarantee: Guarantee) -> None:
     continuity.require_guarantee(guarantee)
 
 
-@when("the trees of both leaf schemas are recomputed from the items", target_fixture="guarantee")
+@when("the tree of every leaf schema is recomputed from the items", target_fixture="guarantee")
 def trees_recomputed(site: Site, upgrade: Upgrade) -> Guarantee:
     return continuity.guarantee(site, upgrade, "E.3")
 
@@ -121,7 +121,7 @@ def tree_continues(guarantee: Guarantee) -> None:
     continuity.require_guarantee(guarantee)
 
 
-@then("a signed cross-reference binds both recomputed roots")
+@then("a leaf schema that the release brings is bound by a signed cross-reference of both recomputed roots")
 def crossref_binds(upgrade: Upgrade, site: Site) -> None:
     continuity.require_cross_reference(site, upgrade)
 

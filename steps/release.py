@@ -46,7 +46,7 @@ def version_everywhere(versions: RunningVersions) -> None:
 
 @when("the platform checks the path to the release that the upgrade goes to", target_fixture="path")
 def path_checked(site: Site, upgrade: Upgrade) -> PathAnswer:
-    return release.check_path(site, upgrade.target.upgrade.to_release)
+    return release.check_path(site, upgrade.roles.blue, upgrade.target.upgrade.to_release)
 
 
 @then("the path starts at the running release and ends at the wanted one")
@@ -64,7 +64,7 @@ def path_is_right(upgrade: Upgrade, path: PathAnswer) -> None:
 @then("a path that skips a release is refused")
 def skipping_refused(site: Site, upgrade: Upgrade) -> None:
     skipping = release.skipping_release(upgrade.target.upgrade.to_release)
-    answer = release.check_path(site, skipping)
+    answer = release.check_path(site, upgrade.roles.blue, skipping)
     expect(
         not answer.allowed,
         f"the compatibility check allows {skipping}, which skips a release",

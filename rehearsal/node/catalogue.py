@@ -13,7 +13,7 @@ from pathlib import Path
 from rehearsal.node.images import ImageDescription
 
 REPOSITORY = "registry.stella.test/stellaops"
-RELEASES = ("2027.Q1", "2027.Q2")
+RELEASES = ("2027.Q1", "2027.Q2", "2027.Q3")
 ENTRYPOINT = ("python", "-m", "rehearsal.platform.app")
 SOURCES = Path(__file__).resolve().parent.parent / "platform"
 

@@ -451,6 +451,27 @@ def test_after_the_contraction_the_new_schema_stands_alone(world: World, baselin
     assert named(outcome(world, baseline, tmp_path / "again")) == {("E.3", "leaf-changed", SBOM)}
 
 
+def test_the_next_upgrade_begins_where_the_contraction_ended(world: World, tmp_path: Path):
+    """The schema before is bound up to its end; a baseline beyond it is in the new one, and needs no more binding."""
+    del world.stored_leaves[1]
+    world.scan()
+    before = world.snapshot(tmp_path / "before")
+    world.scan()
+    after = world.snapshot(tmp_path / "after")
+
+    def report(base_schema: int) -> verify.Report:
+        return verify.five_guarantees(
+            before, after, trust=TRUST, tree_source=world, log_source=world, base_schema=base_schema
+        )
+
+    assert report(2).holds, named(report(2))
+    assert named(report(1)) == {("E.3", "crossref-missing", "leaf schema 2")}
+    manifest = json.loads((before / "manifest.json").read_text())
+    manifest["roots"]["2"] = "0" * 64
+    (before / "manifest.json").write_text(json.dumps(manifest))
+    assert named(report(2)) == {("E.3", "root-mismatch", "the baseline's root")}
+
+
 def test_findings_named_are_bounded_and_counted(
     world: World, baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

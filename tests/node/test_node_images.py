@@ -175,8 +175,8 @@ def test_the_platforms_images_are_told_apart_by_release_and_sources(tmp_path: Pa
     sources.mkdir()
     (sources / "a.py").write_text("one")
     before = build_layout(tmp_path / "a", platform_images(sources=sources))
-    assert set(before) == {f"{REPOSITORY}:2027.Q1", f"{REPOSITORY}:2027.Q2"}
-    assert len(set(before.values())) == 2
+    assert set(before) == {f"{REPOSITORY}:2027.Q1", f"{REPOSITORY}:2027.Q2", f"{REPOSITORY}:2027.Q3"}
+    assert len(set(before.values())) == 3
     image = resolve(tmp_path / "a", f"{REPOSITORY}:2027.Q2")
     assert image.entrypoint == ("python", "-m", "rehearsal.platform.app")
     assert dict(image.env) == {"STELLA_RELEASE": "2027.Q2"}

@@ -155,6 +155,40 @@ def test_contract_waits_for_the_second_tree_and_its_reverse_gives_every_leaf_bac
         assert connection.execute(query).fetchall() == before
 
 
+def test_a_release_expands_only_after_the_one_before_has_contracted(seeded: tuple[str, str]) -> None:
+    with psycopg.connect(seeded[0]) as connection:
+        migrations.run(connection, "2027.Q2", "A")
+        with pytest.raises(migrations.MigrationError, match="is pending, run it first: 0102_contract_leaf_v1"):
+            migrations.run(connection, "2027.Q3", "A")
+        asyncio.run(derive(seeded[0]))
+        migrations.run(connection, "2027.Q2", "B")
+        done, _ = migrations.run(connection, "2027.Q3", "A")
+        assert names(done) == ["0201_expand_scan_origin"]
+        assert migrations.not_contracted(migrations.status(connection, "2027.Q3"), "2027.Q3") == []
+
+
+def test_an_origin_is_optional_until_the_third_release_contracts_and_again_after_its_reverse(
+    seeded: tuple[str, str],
+) -> None:
+    ask = "INSERT INTO scans (id, image, status) VALUES (%s, 'an-image', 'queued')"
+    with psycopg.connect(seeded[0], autocommit=True) as connection:
+        migrations.run(connection, "2027.Q2", "A")
+        asyncio.run(derive(seeded[0]))
+        migrations.run(connection, "2027.Q2", "B")
+        migrations.run(connection, "2027.Q3", "A")
+        connection.execute(ask, ("by-the-second",))
+        done, _ = migrations.run(connection, "2027.Q3", "B")
+        with pytest.raises(psycopg.errors.NotNullViolation):
+            connection.execute(ask, ("by-the-second-again",))
+        connection.execute("INSERT INTO scans (id, image, status, origin) VALUES ('third', 'i', 'queued', 'ci')")
+        reverse = done[0].reverse_sql
+        assert reverse is not None
+        connection.execute(reverse.encode())
+        connection.execute(ask, ("by-the-second-again",))
+        rows = connection.execute("SELECT id, origin FROM scans WHERE image IN ('an-image', 'i') ORDER BY id")
+        assert rows.fetchall() == [("by-the-second", "unknown"), ("by-the-second-again", "unknown"), ("third", "ci")]
+
+
 def test_both_colours_write_at_once_and_everything_verifies(seeded: tuple[str, str]) -> None:
     with psycopg.connect(seeded[0]) as connection:
         migrations.run(connection, "2027.Q2", "A")

@@ -248,7 +248,8 @@ def test_an_archive_that_does_not_come_whole_is_no_backup(upgrade: Upgrade, site
 def exporting(*names: str, fails: bool = False) -> Site:
     """Return a platform that exports these bundles, or is killed after them."""
 
-    def call(*words: str) -> dict[str, object]:
+    def call(*words: str, namespace: str) -> dict[str, object]:
+        assert namespace
         folder = Path(words[-1])
         assert not folder.exists(), "what an attempt left would count as exported"
         folder.mkdir(parents=True)

@@ -55,8 +55,9 @@ class Site:
         self.asked.append("checkpoint")
         return self.world.checkpoint()
 
-    def _verify_all(self, *argv: str, check: bool) -> dict[str, object]:
+    def _verify_all(self, *argv: str, namespace: str, check: bool) -> dict[str, object]:
         assert not check
+        self.asked.append(f"platform in {namespace}")
         results = [{"id": row.id, "sha256": row.sha256, "ok": row.id not in self.refused} for row in self.world.rows]
         size = len(results)
         report = {"items": size, "size": size, "schema_version": 1, "root": self.world.root(1, size).hex()}
@@ -93,6 +94,34 @@ def test_the_log_is_asked_after_the_last_item_is_fixed(upgrade: Upgrade) -> None
     site: Any = Site(World.of(1), upgrade.target)
     continuity.take_baseline(site, upgrade)
     assert site.asked[:2] == ["last id", "checkpoint"]
+
+
+def test_when_green_serves_the_platform_is_asked_there(upgrade: Upgrade) -> None:
+    """The roles of an upgrade are its own (F.17): before the second one, green's namespace is where the platform is."""
+    upgrade.assign_roles("green")
+    site: Any = Site(World.of(1), upgrade.target)
+    continuity.take_baseline(site, upgrade)
+    assert site.asked[-1] == f"platform in {upgrade.target.colours['green'].namespace}"
+
+
+def test_the_next_upgrade_holds_a_contracted_tree_to_its_own_leaf_schema(upgrade: Upgrade) -> None:
+    world = World.of(2)
+    world.expand()
+    del world.stored_leaves[1]
+    world.scan()
+    taken = take(upgrade, world)
+    continuity.require_bound(taken)
+    continuity.seal_baseline(upgrade, taken)
+    site: Any = Site(world, upgrade.target)
+    assert continuity.leaf_schemas(site, upgrade) == continuity.LeafSchemas(base=2, new=None)
+
+
+def test_a_leaf_schema_that_came_since_the_baseline_is_the_new_one(upgrade: Upgrade) -> None:
+    world = World.of(2)
+    continuity.seal_baseline(upgrade, take(upgrade, world))
+    world.expand()
+    site: Any = Site(world, upgrade.target)
+    assert continuity.leaf_schemas(site, upgrade) == continuity.LeafSchemas(base=1, new=2)
 
 
 def test_a_tree_that_was_broken_before_is_refused(upgrade: Upgrade) -> None:

@@ -197,7 +197,8 @@ def test_the_audit_report_is_of_every_attempt(upgrade: Upgrade) -> None:
     )
     asked: list[str] = []
 
-    def call(*words: str) -> None:
+    def call(*words: str, namespace: str) -> None:
+        assert namespace == upgrade.roles.green.namespace
         asked.append(words[words.index("--since") + 1])
         canvas = Canvas(words[-1])
         canvas.drawString(72, 700, "an audit")

@@ -122,13 +122,13 @@ def test_other_answers(
 ) -> None:
     install(tmp_path, "stella", stdout=stdout, exit_code=exit_code)
     with pytest.raises(kind) as caught:
-        stella.call("version")
+        stella.call("version", namespace="stellaops-green")
     assert getattr(caught.value, "code", "") == code
 
 
 def test_not_ok_can_be_an_answer(stella: Stella, tmp_path: Path) -> None:
     install(tmp_path, "stella", stdout=json.dumps({**GOOD, "ok": False}), exit_code=1)
-    assert stella.call("version", check=False)["ok"] is False
+    assert stella.call("version", namespace="stellaops-green", check=False)["ok"] is False
 
 
 GREEN = Environment(

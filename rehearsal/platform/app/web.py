@@ -32,6 +32,7 @@ from rehearsal.platform.core.faults import Faults
 from rehearsal.platform.core.settings import Settings
 from rehearsal.platform.core.store import NoSuchObjectError, StoreError
 
+_ORIGIN_SINCE = "2027.Q3"
 _CATALOGUE_EVERY_S = 2.0
 _PAGE_LIMIT = 1000
 _OBJECT_BYTES = 1 << 20
@@ -203,13 +204,18 @@ class Api:
 
     async def make_scan(self, request: Request) -> Response:
         """Take a scan on: its row is committed and its job is in this colour's queue."""
-        image = (await _body(request)).get("image")
+        body = await _body(request)
+        image = body.get("image")
         if not isinstance(image, str) or not 0 < len(image) <= 255:
             raise Problem(400, "wrong-body", "image must be a string of 1 to 255 characters")
         name = f"scan-{uuid.uuid4().hex}"
-        created = dt.datetime.now(dt.UTC)
+        columns = {"id": name, "image": image, "status": "queued", "created": dt.datetime.now(dt.UTC)}
+        if self._settings.release >= _ORIGIN_SINCE:
+            columns["origin"] = _origin(body)
+        places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
         await self._connections.database.execute(
-            "INSERT INTO scans (id, image, status, created) VALUES ($1, $2, 'queued', $3)", name, image, created
+            f"INSERT INTO scans ({', '.join(columns)}) VALUES ({places})",  # noqa: S608
+            *columns.values(),
         )
         try:
             await self._connections.cache.lpush(QUEUE, json.dumps({"scan_id": name}))
@@ -238,6 +244,7 @@ class Api:
                 "created": timestamp(row["created"]),
                 "finished": row["finished"] and timestamp(row["finished"]),
                 "evidence": row["evidence"],
+                **({"origin": row["origin"]} if self._settings.release >= _ORIGIN_SINCE else {}),
             }
         )
 
@@ -435,6 +442,13 @@ def _number(request: Request, name: str, default: int | None) -> int:
     if text is None or not text.isdecimal() or len(text) > 18:
         raise Problem(400, "wrong-parameter", f"{name} must be a whole number")
     return int(text)
+
+
+def _origin(body: Mapping[str, Any]) -> str:
+    origin = body.get("origin", "api")
+    if not isinstance(origin, str) or not 0 < len(origin) <= 100:
+        raise Problem(400, "wrong-body", "origin must be a string of 1 to 100 characters")
+    return origin
 
 
 def _object_name(request: Request) -> str:

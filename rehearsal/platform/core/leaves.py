@@ -1,7 +1,7 @@
 """What a leaf of the evidence tree covers, in each release, and the statements signed over its roots.
 
-Invariants: schema 1 (2027.Q1) covers id, kind and sha256; schema 2 (2027.Q2) adds created and size_bytes.  A schema's
-bytes never change once released.  Until category B of 2027.Q2 has run, schema 1 is authoritative.
+Invariants: schema 1 (2027.Q1) covers id, kind and sha256; schema 2 (from 2027.Q2 on) adds created and size_bytes.  A
+schema's bytes never change once released.  Until category B of 2027.Q2 has run, schema 1 is authoritative.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Any
 
 from rehearsal.platform.core import canonical, merkle
 
-SCHEMA_OF_RELEASE = {"2027.Q1": 1, "2027.Q2": 2}
+SCHEMA_OF_RELEASE = {"2027.Q1": 1, "2027.Q2": 2, "2027.Q3": 2}
 #: Transactions that allocate leaf indexes take this advisory lock, in every release.
 TREE_LOCK_KEY = 0x7374656C_0001
 #: Whoever appends to the log takes this advisory lock in the log's database.

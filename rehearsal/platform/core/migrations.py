@@ -2,7 +2,7 @@
 
 Invariants: one runner at a time, under an advisory lock; each migration is one transaction with its own record, so it
 is applied whole or not at all; an applied migration whose text has changed is refused; category B never runs unless
-asked for.
+asked for; a release does not expand the schema before the one before it has contracted its own.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-RELEASES = ("2027.Q1", "2027.Q2")
+RELEASES = ("2027.Q1", "2027.Q2", "2027.Q3")
 #: Whoever runs migrations holds this advisory lock of the evidence database, on its session.
 MIGRATION_LOCK_KEY = 0x7374656C_0003
 
@@ -76,6 +76,8 @@ MIGRATIONS = (
     Migration(id="0003_merkle", category="A", release="2027.Q1"),
     Migration(id="0101_expand_leaf_v2", category="A", release="2027.Q2"),
     Migration(id="0102_contract_leaf_v1", category="B", release="2027.Q2"),
+    Migration(id="0201_expand_scan_origin", category="A", release="2027.Q3"),
+    Migration(id="0202_contract_scan_origin", category="B", release="2027.Q3"),
 )
 
 
@@ -92,6 +94,15 @@ def of_release(release: str, category: str | None = None) -> tuple[Migration, ..
     return tuple(
         migration for migration in MIGRATIONS if migration.release in known and category in {None, migration.category}
     )
+
+
+def not_contracted(states: Sequence[State], release: str) -> list[str]:
+    """Give the pending ids of category B of the releases before `release`: its category A must not come first."""
+    return [
+        state.migration.id
+        for state in states
+        if state.migration.category == "B" and state.migration.release < release and state.applied_at is None
+    ]
 
 
 def applied(connection: psycopg.Connection[tuple[object, ...]]) -> dict[str, tuple[str, dt.datetime]]:
@@ -158,6 +169,9 @@ def run(
             states = status(connection, release)
             if category == "B" and any(s.applied_at is None for s in states if s.migration.category == "A"):
                 raise MigrationError("category A of this release is pending: run it before category B")
+            expands = [s.migration.release for s in states if s.migration.category == "A" and s.applied_at is None]
+            if category == "A" and expands and (left := not_contracted(states, max(expands))):
+                raise MigrationError(f"category B of a release before is pending, run it first: {', '.join(left)}")
             wanted = [state for state in states if state.migration.category == category]
             pending = [state.migration for state in wanted if state.applied_at is None]
             for migration in pending:

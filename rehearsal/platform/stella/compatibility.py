@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RELEASES = ("2026.Q4", "2027.Q1", "2027.Q2", "2027.Q3")
+RELEASES = ("2026.Q4", "2027.Q1", "2027.Q2", "2027.Q3", "2027.Q4")
 #: The release this command was built with: it knows the migrations up to here.
-CLIENT = "2027.Q2"
+CLIENT = "2027.Q3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rehearsal.platform.stella import compatibility, deployment
+import dataclasses
+
+from rehearsal.platform.core import migrations
+from rehearsal.platform.stella import compatibility, database, deployment, schema
 from rehearsal.platform.stella.answers import Answer, Table
 from rehearsal.platform.stella.cluster import Cluster
 from rehearsal.platform.stella.errors import NotFoundError, UnreachableError
@@ -32,14 +35,29 @@ def version(namespace: str) -> Answer:
 
 
 def upgrade_check(namespace: str, target: str) -> Answer:
-    """Return what the compatibility matrix says of an upgrade from the release that answers."""
+    """Return what the matrix says of an upgrade from what runs, and whether the schema is ready for it."""
     cluster = Cluster.from_kubeconfig()
-    verdict = compatibility.check(_server(cluster, deployment.find(cluster, namespace)), target)
+    found = deployment.find(cluster, namespace)
+    verdict = compatibility.check(_server(cluster, found), target)
+    if verdict.allowed and (left := _not_contracted(found, target)):
+        reason = f"{target} does not work on a schema that is not contracted: category B pending: {', '.join(left)}"
+        verdict = dataclasses.replace(verdict, allowed=False, reason=reason)
     return Answer(
         ok=verdict.allowed,
         facts={"from": verdict.origin, "target": target, "path": list(verdict.path), "reason": verdict.reason},
         summary=f"{' → '.join(verdict.path) or f'{verdict.origin} → {target}'}: {verdict.reason}",
     )
+
+
+def _not_contracted(found: deployment.Deployment, target: str) -> list[str]:
+    """Return the migrations of category B of the releases before `target` that its own must not come before."""
+    if target not in migrations.RELEASES:
+        return []
+    with database.connect(found.settings.database_url) as connection:
+        try:
+            return migrations.not_contracted(migrations.status(connection, target), target)
+        except migrations.MigrationError as cause:
+            raise schema.refused(cause) from cause
 
 
 def _image(cluster: Cluster, found: deployment.Deployment) -> str:

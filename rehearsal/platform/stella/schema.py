@@ -32,7 +32,7 @@ def status(namespace: str) -> Answer:
         try:
             states = migrations.status(connection, compatibility.CLIENT)
         except migrations.MigrationError as cause:
-            raise _refused(cause) from cause
+            raise refused(cause) from cause
     listed = [
         {
             "id": state.migration.id,
@@ -114,8 +114,9 @@ def _run_when_free(
                 ) from cause
             time.sleep(LOCK_RETRY_S)
         except migrations.MigrationError as cause:
-            raise _refused(cause) from cause
+            raise refused(cause) from cause
 
 
-def _refused(cause: migrations.MigrationError) -> RefusedError:
+def refused(cause: migrations.MigrationError) -> RefusedError:
+    """Return what a caller is told of migrations that cannot be told or run."""
     return RefusedError(str(cause), code="migration-refused", remedy="correct what it names, then run again")

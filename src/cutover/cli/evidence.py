@@ -109,10 +109,25 @@ def diff(*, before: Path, after: Path, as_json: bool) -> None:
     metavar="N",
     help="The leaf schema that the new release brought: its binding is demanded.",
 )
+@click.option(
+    "--base-schema",
+    type=int,
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="The leaf schema in force when the baseline was taken.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON document.")
 @_dry_run
 def verify(
-    *, target: str, baseline: Path, out: Path | None, new_schema: int | None, as_json: bool, dry_run: bool
+    *,
+    target: str,
+    baseline: Path,
+    out: Path | None,
+    new_schema: int | None,
+    base_schema: int,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Take a snapshot of the site as it is, and verify the five guarantees from the baseline to it.
 
@@ -125,13 +140,14 @@ def verify(
       cutover evidence verify --target target.toml --baseline before --out proof --json
     """  # noqa: D301
     described = _read(target)
-    _demand_known(new_schema)
+    _demand_known("--new-schema", new_schema)
+    _demand_known("--base-schema", base_schema)
     with contextlib.ExitStack() as stack, _refusals():
         if dry_run:
             _explain(described, out or Path("a temporary folder"), baseline)
             return
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cutover-evidence-")))
-        report = _verify(described, baseline, folder, new_schema)
+        report = _verify(described, baseline, folder, new_schema=new_schema, base_schema=base_schema)
         colour = False if os.environ.get("NO_COLOR") else None
         click.echo(json.dumps(report.as_json(), indent=2) if as_json else _verdict(report), color=colour)
         if out is not None and not as_json:
@@ -156,14 +172,14 @@ def _read(target: str) -> Target:
     return described
 
 
-def _demand_known(new_schema: int | None) -> None:
+def _demand_known(option: str, schema: int | None) -> None:
     from cutover.evidence.leaves import SCHEMAS  # noqa: PLC0415
 
-    if new_schema is not None and new_schema not in SCHEMAS:
+    if schema is not None and schema not in SCHEMAS:
         raise WrongInput(
-            f"leaf schema {new_schema} is not known",
+            f"leaf schema {schema} is not known",
             code="schema-unknown",
-            seen=f"--new-schema {new_schema}",
+            seen=f"{option} {schema}",
             do=f"name one of {', '.join(map(str, SCHEMAS))}, or use a version of this tool that knows it",
         )
 
@@ -181,7 +197,7 @@ def _take(described: Target, out: Path) -> Manifest:
         return snapshots.take(site, out, progress=told).manifest
 
 
-def _verify(described: Target, baseline: Path, folder: Path, new_schema: int | None) -> Report:
+def _verify(described: Target, baseline: Path, folder: Path, *, new_schema: int | None, base_schema: int) -> Report:
     from cutover import site as sites  # noqa: PLC0415
     from cutover.cli import progress  # noqa: PLC0415
     from cutover.procedures import snapshots  # noqa: PLC0415
@@ -191,7 +207,9 @@ def _verify(described: Target, baseline: Path, folder: Path, new_schema: int | N
         contextlib.closing(sites.connect(described)) as site,
         progress.shown("evidence", site.database.evidence_count()) as told,
     ):
-        return snapshots.verify_site(site, baseline, folder, new_schema=new_schema, progress=told)
+        return snapshots.verify_site(
+            site, baseline, folder, new_schema=new_schema, base_schema=base_schema, progress=told
+        )
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROOT_TYPE: Final = "application/vnd.stella.merkle-root+json"
 CROSS_REFERENCE_TYPE: Final = "application/vnd.stella.merkle-crossref+json"
 BASE_SCHEMA: Final = 1
+"""The leaf schema in force before any release brought another."""
 _MAX_GAPS: Final = 100
 
 
@@ -42,17 +43,18 @@ class TreeCheck(Check):
         trust: TrustRoot,
         source: TreeSource,
         new_schema: int | None,
+        base_schema: int,
     ) -> None:
         super().__init__("E.3", title)
         self._before, self._after = before, after
         self._size = size
         self._keys = dsse.KeyRing(trust.attestation_keys)
         self._source = source
-        self._new_schema = new_schema
+        self._new_schema, self._base_schema = new_schema, base_schema
         self._stored = source.schemas()
         self._references = list(source.cross_references())
         named = {schema for one in self._references for schema in (one.old_schema, one.new_schema)}
-        wanted = {BASE_SCHEMA, *self._stored, *named} | ({new_schema} if new_schema is not None else set())
+        wanted = {base_schema, *self._stored, *named} | ({new_schema} if new_schema is not None else set())
         for schema in sorted(wanted - set(leaves.SCHEMAS)):
             self.found.add("schema-unknown", f"leaf schema {schema}", expected=leaves.SCHEMAS, actual=schema)
         known = sorted(wanted & set(leaves.SCHEMAS))
@@ -101,8 +103,10 @@ class TreeCheck(Check):
 
     def _compare_baseline(self) -> None:
         """Demand the baseline's root over the leaves."""
-        stated = self._before.manifest.roots.get(BASE_SCHEMA)
-        computed = self._roots[BASE_SCHEMA].root_at(self._before.manifest.watermark.leaves)
+        if self._base_schema not in self._roots:
+            return  # an unknown schema, which is a finding already
+        stated = self._before.manifest.roots.get(self._base_schema)
+        computed = self._roots[self._base_schema].root_at(self._before.manifest.watermark.leaves)
         # A baseline with findings of its own has a root over other bytes than its rows declare.
         if self._before.manifest.findings_total == 0 and computed is not None and computed.hex() != stated:
             self.found.add("root-mismatch", "the baseline's root", expected=stated, actual=computed)
@@ -170,7 +174,7 @@ class TreeCheck(Check):
                 actual=actual,
             )
         for schema, reached in signed.items():
-            if schema == BASE_SCHEMA or not (reached or schema == self._new_schema):
+            if schema <= self._base_schema or not (reached or schema == self._new_schema):
                 continue
             if bound.get(schema, -1) < baseline:
                 expected = f"a signed cross-reference to schema {schema} that holds at {baseline} leaves or more"

@@ -21,7 +21,7 @@ from cutover.evidence import diff, snapshot
 from cutover.evidence._contents import ContentsCheck
 from cutover.evidence._findings import KEEP_FINDINGS, Check, Guarantee, verified
 from cutover.evidence._log import LogCheck, verify_consistency
-from cutover.evidence._tree import CROSS_REFERENCE_TYPE, ROOT_TYPE, TreeCheck
+from cutover.evidence._tree import BASE_SCHEMA, CROSS_REFERENCE_TYPE, ROOT_TYPE, TreeCheck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cutover.evidence.trust import TrustRoot
 
 __all__ = [
+    "BASE_SCHEMA",
     "CROSS_REFERENCE_TYPE",
     "KEEP_FINDINGS",
     "ROOT_TYPE",
@@ -95,11 +96,13 @@ def five_guarantees(
     tree_source: TreeSource,
     log_source: LogSource,
     new_schema: int | None = None,
+    base_schema: int = BASE_SCHEMA,
 ) -> Report:
     """Verify all five over two snapshots; for a site on its own, give the same folder twice.
 
     `new_schema` is the leaf schema that the target release introduces, if it does: then a signed cross-reference to it
-    must cover the baseline. Read tree and log after the second snapshot: what is newer than it is left aside.
+    must cover the baseline. `base_schema` is the one in force when the baseline was taken: those up to it were bound by
+    an upgrade before. Read tree and log after the second snapshot: what is newer than it is left aside.
 
     Raises:
         EvidenceError: `snapshot-altered`, `snapshot-malformed` or `balance-wrong`: the harness's own files are not
@@ -112,7 +115,9 @@ def five_guarantees(
     checks = (
         _digests(after),
         _sboms(after),
-        _tree(before, after, size=size, trust=trust, source=tree_source, new_schema=new_schema),
+        _tree(
+            before, after, size=size, trust=trust, source=tree_source, new_schema=new_schema, base_schema=base_schema
+        ),
         _attestations(before, after, trust),
         _log(before, after, trust=trust, source=log_source),
     )
@@ -135,7 +140,13 @@ def sboms(before: Snapshot, after: Snapshot) -> Guarantee:
 
 
 def tree(
-    before: Snapshot, after: Snapshot, *, trust: TrustRoot, source: TreeSource, new_schema: int | None = None
+    before: Snapshot,
+    after: Snapshot,
+    *,
+    trust: TrustRoot,
+    source: TreeSource,
+    new_schema: int | None = None,
+    base_schema: int = BASE_SCHEMA,
 ) -> Guarantee:
     """Rebuild the evidence tree from our own lines and verify what the platform stores about it. Source: clause E.3.
 
@@ -144,7 +155,7 @@ def tree(
     whose two roots both recompute.
     """
     size = sum(1 for _ in diff.pairs(before, after))
-    check = _tree(before, after, size=size, trust=trust, source=source, new_schema=new_schema)
+    check = _tree(before, after, size=size, trust=trust, source=source, new_schema=new_schema, base_schema=base_schema)
     return verified(before, after, [check])[0]
 
 

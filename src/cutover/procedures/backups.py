@@ -282,7 +282,9 @@ def export_evidence(site: Site, upgrade: Upgrade) -> EvidenceExport:
     folder = upgrade.path("artifacts", "backups", "evidence")
     partial, old = folder.with_name("evidence.partial"), folder.with_name("evidence.old")
     shutil.rmtree(partial, ignore_errors=True)
-    answer = site.stella.call("evidence", "export", "--all", "--output", str(partial))
+    answer = site.stella.call(
+        "evidence", "export", "--all", "--output", str(partial), namespace=upgrade.roles.blue.namespace
+    )
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)

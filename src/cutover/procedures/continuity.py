@@ -37,7 +37,6 @@ DIGEST_REPORT = "artifacts/platform/digests.json"
 REINDEX = "run `stella evidence reindex`; the check passes afterwards only if the content is intact (T.3)"
 MENDED_BY_REINDEX = "T.3: `stella evidence reindex` mends rows and leaves only, and only over contents that are intact"
 SHOWN = 5
-NEW_LEAF_SCHEMA = 2
 _SNAPSHOT = "snapshot"
 _NOT_GONE_ON_WITH = frozenset({"pass-old", "pass-differs", "snapshot-malformed"})
 
@@ -50,6 +49,8 @@ class Taken:
     platform: Mapping[str, Any]
     guarantees: tuple[Guarantee, ...]
     """What tree and log say of the snapshot by itself, before the upgrade."""
+    leaf_schema: int
+    """The one in force at that time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +73,17 @@ def take_baseline(site: Site, upgrade: Upgrade) -> Taken:
     """Take the first snapshot, verify tree and log over it alone, and let the platform verify all evidence (1.1c)."""
     taken = _take(site, upgrade, BEFORE)
     root = trust.load(upgrade.target.evidence.trust_root)
+    in_force = min(site.database.schemas(), default=verify.BASE_SCHEMA)
     guarantees = (
-        verify.tree(taken, taken, trust=root, source=site.database),
+        verify.tree(taken, taken, trust=root, source=site.database, base_schema=in_force),
         verify.log(taken, taken, trust=root, source=site.log),
     )
     for found in guarantees:
         _keep(upgrade, found, f"before-{found.clause}.json")
     report = leftovers.fresh_output(upgrade, BASELINE_REPORT)
-    answer = site.stella.call("evidence", "verify-all", "--output", str(report), check=False)
-    return Taken(snapshot=taken, platform=answer, guarantees=guarantees)
+    blue = upgrade.roles.blue.namespace
+    answer = site.stella.call("evidence", "verify-all", "--output", str(report), namespace=blue, check=False)
+    return Taken(snapshot=taken, platform=answer, guarantees=guarantees, leaf_schema=in_force)
 
 
 def _take(site: Site, upgrade: Upgrade, name: str) -> Snapshot:
@@ -226,6 +229,7 @@ def seal_baseline(upgrade: Upgrade, taken: Taken) -> None:
         items=manifest.items,
         watermark=manifest.watermark.last_id,
         roots={str(schema): root for schema, root in manifest.roots.items()},
+        leaf_schema=taken.leaf_schema,
     )
     upgrade.deviation(
         "F.8",
@@ -233,6 +237,23 @@ def seal_baseline(upgrade: Upgrade, taken: Taken) -> None:
         instead_of="a baseline that knows nothing of items made before the cutover",
         why="evidence made in between would be in no comparison",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafSchemas:
+    """What the leaves of the evidence tree cover, before and after."""
+
+    base: int
+    """In force when the baseline was taken."""
+    new: int | None
+    """That the release brings; None where it brings none."""
+
+
+def leaf_schemas(site: Site, upgrade: Upgrade) -> LeafSchemas:
+    """Return what the schema holds now beside what was in force at the baseline: an upgrade need not bring another."""
+    base = int(upgrade.recall("baseline").get("leaf_schema", verify.BASE_SCHEMA))
+    newest = max(site.database.schemas(), default=base)
+    return LeafSchemas(base=base, new=newest if newest > base else None)
 
 
 def require_sealed(upgrade: Upgrade) -> Snapshot:
@@ -297,7 +318,7 @@ def verify_continuity(site: Site, upgrade: Upgrade) -> Continuity:
         CouldNotMeasure, ClauseFailed: the platform gives no answer, and no guarantee is broken, which would matter
             more.
     """
-    after = _take(site, upgrade, AFTER)
+    after, schemas = _take(site, upgrade, AFTER), leaf_schemas(site, upgrade)
     upgrade.remember("second-snapshot", folder=AFTER, digest=after.manifest.digest, items=after.manifest.items)
     try:
         report = verify.five_guarantees(
@@ -306,7 +327,8 @@ def verify_continuity(site: Site, upgrade: Upgrade) -> Continuity:
             trust=trust.load(upgrade.target.evidence.trust_root),
             tree_source=site.database,
             log_source=site.log,
-            new_schema=NEW_LEAF_SCHEMA,
+            new_schema=schemas.new,
+            base_schema=schemas.base,
         )
     except EvidenceError as error:
         raise _altered_record(error) from error
@@ -492,7 +514,15 @@ def guarantee(site: Site, upgrade: Upgrade, clause: str) -> Guarantee:
         case "E.2":
             found = verify.sboms(before, after)
         case "E.3":
-            found = verify.tree(before, after, trust=root, source=site.database, new_schema=NEW_LEAF_SCHEMA)
+            schemas = leaf_schemas(site, upgrade)
+            found = verify.tree(
+                before,
+                after,
+                trust=root,
+                source=site.database,
+                new_schema=schemas.new,
+                base_schema=schemas.base,
+            )
         case "E.4":
             found = verify.attestations(before, after, trust=root)
         case _:
@@ -527,9 +557,16 @@ def require_guarantee(found: Guarantee) -> None:
 
 
 def require_cross_reference(site: Site, upgrade: Upgrade) -> None:
-    """Demand that a cross-reference covers at least the baseline; E.3's verification recomputes its roots."""
+    """Demand that a cross-reference binds a newer leaf schema, over at least the baseline, where there is one.
+
+    E.3's verification recomputes its roots.
+    """
     before, _ = snapshots(upgrade)
-    sizes = [one.size for one in site.database.cross_references() if one.new_schema == NEW_LEAF_SCHEMA]
+    schemas = leaf_schemas(site, upgrade)
+    upgrade.journal.write("observation", what="leaf schemas", base=schemas.base, new=schemas.new)
+    if schemas.new is None:
+        return
+    sizes = [one.size for one in site.database.cross_references() if one.new_schema == schemas.new]
     expect(
         any(size >= before.manifest.watermark.leaves for size in sizes),
         "no cross-reference binds the baseline's tree to the new leaf schema",

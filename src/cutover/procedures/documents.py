@@ -202,14 +202,16 @@ def audit_report(site: Site, upgrade: Upgrade) -> Report:
         why="an upgrade that takes longer than an hour would lose its beginning",
     )
     since = upgrade.started.isoformat(timespec="seconds")
-    site.stella.call("evidence", "audit-report", "--since", since, "--output", str(path))
+    green = upgrade.roles.green.namespace
+    site.stella.call("evidence", "audit-report", "--since", since, "--output", str(path), namespace=green)
     return read_report(path)
 
 
 def compliance_report(site: Site, upgrade: Upgrade) -> Report:
     """Let the platform write its compliance report (E.8)."""
     path = leftovers.fresh_output(upgrade, "artifacts/platform/compliance-report.pdf")
-    site.stella.call("evidence", "compliance-report", "--format", "pdf", "--output", str(path))
+    green = upgrade.roles.green.namespace
+    site.stella.call("evidence", "compliance-report", "--format", "pdf", "--output", str(path), namespace=green)
     return read_report(path)
 
 

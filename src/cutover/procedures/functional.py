@@ -121,8 +121,9 @@ def verify_bundle(site: Site, upgrade: Upgrade) -> BundleVerdicts:
     ours = [
         _harness_accepts(data, upgrade.target.evidence.trust_root, reasons) for data in (content, tampered.read_bytes())
     ]
+    green = upgrade.roles.green.namespace
     theirs = [
-        bool(site.stella.call("attest", "verify", "--bundle", str(path), check=False)["ok"])
+        bool(site.stella.call("attest", "verify", "--bundle", str(path), namespace=green, check=False)["ok"])
         for path in (bundle, tampered)
     ]
     return BundleVerdicts(

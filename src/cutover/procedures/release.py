@@ -158,9 +158,9 @@ def running_versions(site: Site, environment: Environment) -> RunningVersions:
     )
 
 
-def check_path(site: Site, release: str) -> PathAnswer:
+def check_path(site: Site, blue: Environment, release: str) -> PathAnswer:
     """Ask the platform's compatibility check; its refusal is an answer, not a failure (P.7)."""
-    answer = site.stella.call("upgrade", "check", "--target", release, check=False)
+    answer = site.stella.call("upgrade", "check", "--target", release, namespace=blue.namespace, check=False)
     return PathAnswer(
         allowed=bool(answer["ok"]), path=tuple(answer.get("path", ())), reason=str(answer.get("reason") or "")
     )

@@ -205,6 +205,7 @@ def _verified(site: Site, upgrade: Upgrade, name: str) -> tuple[verify.Report, S
             trust=trust.load(upgrade.target.evidence.trust_root),
             tree_source=site.database,
             log_source=site.log,
+            base_schema=continuity.leaf_schemas(site, upgrade).base,
         )
     except EvidenceError as error:
         raise _altered(error) from error

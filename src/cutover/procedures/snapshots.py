@@ -64,12 +64,18 @@ def take(site: Site, folder: Path, *, progress: Progress | None = None) -> Snaps
 
 
 def verify_site(
-    site: Site, baseline: Path, folder: Path, *, new_schema: int | None = None, progress: Progress | None = None
+    site: Site,
+    baseline: Path,
+    folder: Path,
+    *,
+    new_schema: int | None = None,
+    base_schema: int = verify.BASE_SCHEMA,
+    progress: Progress | None = None,
 ) -> Report:
     """Take a snapshot of the site as it is, and verify the five guarantees from a baseline to it; all into `folder`.
 
     A snapshot that was interrupted in `folder` is gone on with; one that is finished is of another time, or of another
-    site, and never taken for the site as it is. `new_schema`: as `verify.five_guarantees`.
+    site, and never taken for the site as it is. `new_schema`, `base_schema`: as `verify.five_guarantees`.
 
     Raises: as `take`; FileExistsError, when the folder holds a second snapshot, or another baseline than this one;
     EvidenceError, when the baseline is not whole.
@@ -84,6 +90,7 @@ def verify_site(
         tree_source=site.database,
         log_source=site.log,
         new_schema=new_schema,
+        base_schema=base_schema,
     )
     keep_balance(folder, report.diff)
     for guarantee in report.guarantees:

@@ -44,7 +44,6 @@ _LASTING = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
-_LEAF_TABLES = {1: "merkle_leaves", 2: "merkle_leaves_v2"}
 # What `row::text` prints depends on these; both sides of a comparison are computed under the same.
 _PRINTING = "-c TimeZone=UTC -c DateStyle=ISO,YMD -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
 _DUMP_NAMES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE"}

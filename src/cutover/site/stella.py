@@ -41,20 +41,16 @@ class Stella:
         self._environment = dict(environment)
         self._default_timeout_s = default_timeout_s
 
-    def call(
-        self, *args: str, timeout_s: float | None = None, namespace: str | None = None, check: bool = True
-    ) -> dict[str, Any]:
+    def call(self, *args: str, namespace: str, timeout_s: float | None = None, check: bool = True) -> dict[str, Any]:
         """Run `stella ARGS --json` and return its answer.
 
-        namespace: which environment is meant; the target's default (blue) when absent. check: whether an answer that
-        says "not ok" raises.
+        namespace: which environment is meant: who serves changes from upgrade to upgrade (F.17). check: whether an
+        answer that says "not ok" raises.
         Raises: CouldNotMeasure `stella-unreadable`, `stella-unreachable`, `command-timeout`, `command-missing`;
         ClauseFailed `stella-not-ok`, `stella-contradicts-itself`.
         """
         words = ["stella", *args]
-        environment = dict(self._environment)
-        if namespace is not None:
-            environment["STELLA_NAMESPACE"] = namespace
+        environment = {**self._environment, "STELLA_NAMESPACE": namespace}
         words.append("--json")
         result = self._operator.run(
             words,

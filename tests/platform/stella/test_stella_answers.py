@@ -128,10 +128,26 @@ def test_version_without_a_ready_pod_is_unreachable(site: Server):
     assert answer_of("version", exit_code=3)["error"]["code"] == "platform-unreachable"
 
 
-@pytest.mark.usefixtures("site")
-def test_upgrade_check():
+def listed(*applied: str) -> list[State]:
+    return [State(migration=m, applied_at=CREATED if m.release in applied else None) for m in migrations.MIGRATIONS]
+
+
+@pytest.mark.usefixtures("whole_site")
+def test_upgrade_check(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(migrations, "status", lambda _connection, _release: listed("2027.Q1"))
     assert answer_of("upgrade", "check", "--target", "2027.Q2")["path"] == ["2027.Q1", "2027.Q2"]
     assert "skips 2027.Q2" in answer_of("upgrade", "check", "--target", "2027.Q3", exit_code=1)["reason"]
+
+
+def test_upgrade_check_of_a_schema_that_is_not_contracted(whole_site: Server, monkeypatch: pytest.MonkeyPatch):
+    version = next(path for path in whole_site.answers if path.endswith(":80/proxy/version"))
+    whole_site.answer(version, {"version": "2027.Q2", "colour": "blue", "pod": "web-1"})
+    monkeypatch.setattr(migrations, "status", lambda _connection, _release: listed("2027.Q1"))
+    answer = answer_of("upgrade", "check", "--target", "2027.Q3", exit_code=1)
+    assert answer["path"] == ["2027.Q2", "2027.Q3"]
+    assert "category B pending: 0102_contract_leaf_v1" in answer["reason"]
+    monkeypatch.setattr(migrations, "status", lambda _connection, _release: listed("2027.Q1", "2027.Q2"))
+    assert answer_of("upgrade", "check", "--target", "2027.Q3")["path"] == ["2027.Q2", "2027.Q3"]
 
 
 @pytest.mark.usefixtures("site")
@@ -213,7 +229,7 @@ def test_migrations_status(monkeypatch: pytest.MonkeyPatch):
     states = [State(migration=m, applied_at=CREATED if m.release == "2027.Q1" else None) for m in migrations.MIGRATIONS]
     monkeypatch.setattr(migrations, "status", lambda _connection, _release: states)
     answer = answer_of("system", "migrations-status")
-    assert [entry["state"] for entry in answer["migrations"]] == ["applied"] * 3 + ["pending"] * 2
+    assert [entry["state"] for entry in answer["migrations"]] == ["applied"] * 3 + ["pending"] * 4
     assert answer["migrations"][0]["applied_at"] == "2027-04-01T12:00:00.000000Z"
 
 

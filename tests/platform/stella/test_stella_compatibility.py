@@ -12,6 +12,7 @@ from rehearsal.platform.stella import compatibility
         ("2026.Q4", "2027.Q1", True, ("2026.Q4", "2027.Q1"), "follows"),
         ("2027.Q1", "2027.Q2", True, ("2027.Q1", "2027.Q2"), "follows"),
         ("2027.Q2", "2027.Q3", True, ("2027.Q2", "2027.Q3"), "follows"),
+        ("2027.Q3", "2027.Q4", True, ("2027.Q3", "2027.Q4"), "follows"),
         ("2027.Q1", "2027.Q3", False, ("2027.Q1", "2027.Q2", "2027.Q3"), "skips 2027.Q2"),
         ("2026.Q4", "2027.Q3", False, ("2026.Q4", "2027.Q1", "2027.Q2", "2027.Q3"), "skips 2027.Q1, 2027.Q2"),
         ("2027.Q2", "2027.Q2", False, ("2027.Q2",), "runs 2027.Q2 already"),
