@@ -56,6 +56,8 @@ class GateBlock:
     """As people read it; of several limits, each once."""
     worst: str
     rows: tuple[GateRow, ...]
+    samples: tuple[GateView, ...]
+    """Every measurement, in the journal's order."""
     query: str
     """Of the deciding measurement of the last row."""
     is_comparison: bool
@@ -102,6 +104,7 @@ def _block(
         limit=", ".join(limits) or "none",
         worst=worst(every),
         rows=rows,
+        samples=tuple(sorted(every, key=lambda gate: gate.time)),
         query=last.query,
         is_comparison=is_comparison,
         absent=_absent(weights - {gate.percent for gate in every}, why) if is_comparison else "",

@@ -1,11 +1,14 @@
 """report.html: the record as one page that needs nothing else.
 
 Invariants: no URL leads out of the record's folder and the page's own policy forbids loading anything; every text of
-the record is escaped; everything can be read without scripts, which only filter and unfold.
+the record is escaped; everything can be read without scripts, which only filter and unfold; what a transcript is cut by
+is said, with the file that has the whole.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from reports import gates, shapes, shares, story, timeline, wording
+from cutover.errors import CutoverError
+from reports import controls, gates, shapes, shares, story, timeline, wording
 from reports.record import CONTINUITY, PERCENTILES, PHASES
 
 if TYPE_CHECKING:
@@ -21,10 +25,26 @@ if TYPE_CHECKING:
 
     import jinja2
 
+    from reports.controls import ControlView
     from reports.record import Record
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = "report.html"
+_HEAD, _TAIL = 12_000, 4_000
+"""Characters of a transcript that the page shows from its beginning and, of a longer one, from its end."""
+_MOST_TRANSCRIPTS = 1_500_000
+"""Characters of all transcripts together; those behind are linked alone."""
+_UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What would do something in a page or a terminal instead of being seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """What the page shows of a command's transcript."""
+
+    text: str
+    left_out: int
+    """Characters between its beginning and its end that are in the file alone."""
 
 
 @cache
@@ -66,6 +86,7 @@ def build(record: Record) -> str:
             picture=_svg(timeline.draw(record)),
             share_picture=_svg(shares.draw(record)),
             looks=Markup(shapes.css()),  # noqa: S704  # constants of ours
+            transcripts=transcripts(record),
             **facts(record),
         )
     )
@@ -100,7 +121,58 @@ def facts(record: Record) -> dict[str, Any]:
         "latencies": latency_rows(record),
         "latency_heads": LATENCY_HEADS,
         "events": event_counts(record),
+        "controls": controls_of(record),
+        "controls_by_clause": controls_by_clause(),
+        "kept": kept(record),
     }
+
+
+def controls_of(record: Record) -> tuple[ControlView, ...]:
+    """Return what the record answers to each control; nothing when the map of controls cannot be read."""
+    try:
+        return controls.assess(record)
+    except CutoverError:
+        return ()
+
+
+def controls_by_clause() -> Mapping[str, tuple[str, ...]]:
+    """Return for each clause the controls that it answers; nothing when the map of controls cannot be read."""
+    try:
+        return controls.by_clause()
+    except CutoverError:
+        return {}
+
+
+def kept(record: Record) -> Mapping[str, int]:
+    """Return for each clause whose result a later attempt kept, how many attempts did."""
+    found: dict[str, int] = {}
+    for line in record.events("clause_kept"):
+        found[line.clause] = found.get(line.clause, 0) + 1
+    return found
+
+
+def transcripts(record: Record) -> Mapping[int, Transcript]:
+    """Return what the page shows of the commands' transcripts, by the commands' numbers."""
+    found: dict[int, Transcript] = {}
+    room = _MOST_TRANSCRIPTS
+    inside = record.folder.resolve()
+    for command in record.commands:
+        path = (record.folder / command.transcript).resolve() if command.transcript else inside
+        if room <= 0 or not path.is_relative_to(inside) or not path.is_file():
+            continue
+        shown = _transcript(path)
+        found[command.number] = shown
+        room -= len(shown.text)
+    return found
+
+
+def _transcript(path: Path) -> Transcript:
+    whole = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", path.read_text("utf-8", "replace").replace("\r\n", "\n"))
+    left_out = len(whole) - _HEAD - _TAIL
+    if left_out <= 0:
+        return Transcript(text=whole, left_out=0)
+    mark = f"\n\n[{wording.count(left_out)} characters are left out here; the file has them]\n\n"
+    return Transcript(text=f"{whole[:_HEAD]}{mark}{whole[-_TAIL:]}", left_out=left_out)
 
 
 def checked(record: Record) -> Mapping[str, tuple[int, int]]:
