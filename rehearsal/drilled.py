@@ -159,8 +159,10 @@ class DrillRecord:
                     kind=NotRunKind.SCOPE,
                     reason=f"not part of the drill {self.name}",
                 )
-        for leak in leaks.find(self.upgrade.folder, self.upgrade.target.secret_kinds()):
-            journal.write("fault", message=f"the record holds secrets of the target: {leak.kind} in {leak.path}")
+        searched = leaks.search(self.upgrade.folder, self.upgrade.target.secret_kinds())
+        journal.write("observation", **searched.facts)
+        if searched.leaks:
+            journal.write("fault", message=f"the record holds secrets of the target: {searched.named}")
         judged = verdict.compute(journal.entries(), self.catalogue)
         journal.write(
             "run_finished", result=judged.outcome, exit_code=int(judged.exit_code), reasons=list(judged.reasons)

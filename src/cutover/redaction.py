@@ -1,14 +1,15 @@
 """Keep secrets out of transcripts, journals and error messages: the one mechanism of the harness for it.
 
-Responsibility: replace every known secret, in the forms in which it travels (plain, URL-encoded, escaped in JSON or
-TOML, base64 of it or of a text around it), and the shapes that are secret whatever their value (private keys, passwords
-in connection strings).
+Responsibility: replace every known secret, in the forms in which it travels (plain, URL-encoded, escaped in JSON, TOML,
+HTML, SQL or a shell's line, hexadecimal, base64 of it or of a text around it), and the shapes that are secret whatever
+their value (private keys, passwords in connection strings).
 Invariant: redacting twice gives the same text as redacting once.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ SHORTEST_SECRET = 4
 _SHORTEST_INSIDE_BASE64 = 8
 """Fewer characters of base64 occur by chance."""
 
+_SHORTEST_IN_HEX = 8
+"""Fewer bytes, as hexadecimal digits, occur in a digest by chance."""
+
 _SHAPES = (
     (re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL), MASK),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)(?!\[redacted\]@)[^\s@/]+(?=@)", re.IGNORECASE), rf"\1{MASK}"),
@@ -39,12 +43,20 @@ def forms(secret: str) -> frozenset[str]:
         return frozenset()
     raw = secret.encode("utf-8", "surrogatepass")
     found = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    found |= {quote(raw, safe=""), quote(raw), quote_plus(raw)}
+    urls = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
+    found |= urls | {_ESCAPE.sub(lambda escape: escape[0].lower(), text) for text in urls}
+    found |= {html.escape(secret), html.escape(secret, quote=False)}
+    found |= {html.escape(secret).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")}
+    found |= {secret.replace("'", written) for written in ("'\"'\"'", "''", "\\'", "&#39;")}
+    found |= {repr(secret)[1:-1]}
+    if len(raw) >= _SHORTEST_IN_HEX:
+        found |= {raw.hex(), raw.hex().upper()}
     encoded = {base64.b64encode(raw).decode(), *_inside_base64(raw)}
     return frozenset(found | encoded | {text.translate(_URL_SAFE) for text in encoded})
 
 
 _URL_SAFE = str.maketrans("+/", "-_")
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 def _inside_base64(raw: bytes) -> set[str]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import shlex
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+from xml.sax import saxutils
 
+import markupsafe
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cutover.redaction import MASK, Redactor, forms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECRET = "s3cr/et+pass word"
 
@@ -27,6 +35,9 @@ SECRET = "s3cr/et+pass word"
         base64.b64encode(f"postgresql://u:{SECRET}@h/d".encode()).decode(),
         base64.b64encode(f"postgresql://us:{SECRET}@h/d".encode()).decode(),
         base64.urlsafe_b64encode(f"u:{SECRET}".encode()).decode(),
+        SECRET.encode().hex(),
+        f"0x{SECRET.encode().hex().upper()}",
+        quote(SECRET, safe="").replace("%2F", "%2f").replace("%2B", "%2b"),
     ],
 )
 def test_known_secret_is_masked_in_each_form(text: str) -> None:
@@ -65,6 +76,30 @@ def test_what_a_text_escapes_is_known_as_well() -> None:
         shown = Redactor([secret]).redact(text)
         assert MASK in shown
         assert not any(form in shown for form in forms(secret))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        html.escape,
+        lambda secret: str(markupsafe.escape(secret)),
+        lambda secret: shlex.quote(f"x{secret}"),
+        lambda secret: secret.replace("'", "''"),
+        lambda secret: repr(f"{secret}"),
+        saxutils.escape,
+    ],
+)
+def test_what_a_page_a_shell_and_a_statement_make_of_it_is_known_too(written: Callable[[str], str]) -> None:
+    secret = """it's <a> & "b" of it"""
+    shown = Redactor([secret]).redact(written(secret))
+    assert MASK in shown
+    assert "of it" not in shown
+
+
+def test_a_short_secret_masks_no_digest() -> None:
+    digest = "ab12" * 16
+    assert Redactor([bytes.fromhex("ab12ab12").decode("latin-1")]).redact(digest) == digest
+    assert Redactor(["word"]).redact(b"word".hex() * 8) == b"word".hex() * 8
 
 
 def test_every_text_of_a_document_is_redacted() -> None:
