@@ -203,7 +203,7 @@ def _kept(
         _write(path, content)
         return None, path
     try:
-        checked = approval.verify(content, target, file="the approval")
+        checked = approval.verify(content, target.approval, file="the approval")
     except EvidenceError as problem:
         _refuse(target, problem)
     if checked.plan_digest != document["digest"]:

@@ -49,6 +49,8 @@ OWN: Mapping[str, Own] = {
     "approve": Own(place="cutover.cli.approve:approve", help="Sign a plan: who agrees, to what, in which words."),
     "gates": Own(place="cutover.cli.gates:gates", help="Try a policy's gates on a site, or judge a record again."),
     "evidence": Own(place="cutover.cli.evidence:evidence", help="Take, compare and verify snapshots of evidence."),
+    "keys": Own(place="cutover.cli.keys:keys", help="Make a signing key and a trust root for records."),
+    "verify": Own(place="cutover.cli.verify:verify", help="Verify a record against a trust root, offline."),
     "lint-routing": Own(
         place="cutover.cli.lint_routing:lint_routing",
         help="Say whether the routes could move traffic, and what stands in the way.",

@@ -28,6 +28,7 @@ from cutover.evidence import bundle, dsse
 from cutover.evidence.errors import EvidenceError
 from cutover.runbook import materials
 from cutover.runbook import plan as plans
+from cutover.target import Approvals, Approver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,13 +37,15 @@ if TYPE_CHECKING:
 
     from cutover.policy import Policy
     from cutover.runbook.upgrade import Upgrade
-    from cutover.target import Approver, Target
+    from cutover.target import Target
 
 PREDICATE_TYPE = "https://cutover.stellaops.io/approval/v1"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 FOLDER = "approvals"
 """In a record."""
 _PLAN = "plan"
+_PEOPLE, _TRUSTED_ROOT = "approvers.json", "trusted_root.json"
+"""Beside the approvals of a record: who could approve, and the root that vouches for identities."""
 SUFFIXES = (".dsse.json", ".sigstore.json")
 """Of the files that are looked at; all else in a folder of approvals is left alone."""
 GUIDE = "1.3, maintenance window communicated"
@@ -326,15 +329,17 @@ def file_name(approval: Signed) -> str:
 # -- verifying ---------------------------------------------------------------------------------------------------------
 
 
-def verify(content: bytes, target: Target, *, file: str) -> Signed:
+def verify(content: bytes, people: Approvals, *, file: str) -> Signed:
     """Return an approval whose signature is by the approver whom it names; the plan may be any.
 
+    people: who may approve, as a target file or a record has it.
+
     Raises:
-        EvidenceError: it is none, nobody of the target file signed it, or somebody else than it says.
+        EvidenceError: it is none, nobody of them signed it, or somebody else than it says.
     """
     if len(content) > _LARGEST_BYTES:
         raise EvidenceError(_CODE, file, expected=f"at most {_LARGEST_BYTES} bytes", actual=len(content))
-    payload, signers = (_by_identity if _has_certificate(content) else _by_key)(content, target, file)
+    payload, signers = (_by_identity if _has_certificate(content) else _by_key)(content, people, file)
     fields = json.loads(payload)
     predicate = fields.get("predicate")
     if fields.get("predicateType") != PREDICATE_TYPE or not isinstance(predicate, dict):
@@ -359,9 +364,9 @@ def verify(content: bytes, target: Target, *, file: str) -> Signed:
     return approval
 
 
-def _by_key(content: bytes, target: Target, file: str) -> tuple[bytes, dict[str, str]]:
+def _by_key(content: bytes, people: Approvals, file: str) -> tuple[bytes, dict[str, str]]:
     """Return the payload of an envelope, bare or in a bundle, and the approvers who signed it with a key."""
-    keys = {approver.name: _key_of(approver) for approver in target.approval.approvers if approver.key}
+    keys = {approver.name: _key_of(approver) for approver in people.approvers if approver.key}
     ids = {name: dsse.key_id(key) for name, key in keys.items()}
     if _is_bundle(content):
         claimed = _claimed(_payload_of(content, file), file)
@@ -374,15 +379,15 @@ def _by_key(content: bytes, target: Target, file: str) -> tuple[bytes, dict[str,
     return payload, {name: f"key {ids[name][:16]}" for name in keys if ids[name] in signed}
 
 
-def _by_identity(content: bytes, target: Target, file: str) -> tuple[bytes, dict[str, str]]:
+def _by_identity(content: bytes, people: Approvals, file: str) -> tuple[bytes, dict[str, str]]:
     """Return the payload of a bundle with a certificate, and the approver whose identity signed it."""
-    people = [approver for approver in target.approval.approvers if approver.identity]
-    root = target.approval.trusted_root
-    if not people or root is None:
+    vouched_for = [approver for approver in people.approvers if approver.identity]
+    root = people.trusted_root
+    if not vouched_for or root is None:
         raise EvidenceError("signer-unknown", file, expected="a key of the target file", actual="a Sigstore bundle")
     claimed = _claimed(_payload_of(content, file), file)
     refusal: EvidenceError | None = None
-    for approver in people:
+    for approver in vouched_for:
         policy = bundle.Policy(identity=approver.identity, issuer=approver.issuer, digest=claimed)
         try:
             verified = bundle.verify(content, root, policy, item=file)
@@ -464,7 +469,7 @@ def examine(
     unusable: list[str] = []
     for path in _files(folders):
         try:
-            approval = verify(path.read_bytes(), target, file=path.name)
+            approval = verify(path.read_bytes(), target.approval, file=path.name)
         except EvidenceError as problem:
             unusable.append(f"{path.name}: {problem.code}: expected {problem.expected}, found {problem.actual}")
             continue
@@ -588,11 +593,28 @@ def keep(consent: Consent, folder: Path, target: Target) -> tuple[Signed, ...]:
         {"name": one.name, **({"key": one.key} if one.key else {"identity": one.identity, "issuer": one.issuer})}
         for one in target.approval.approvers
     ]
-    files.write_whole(place / "approvers.json", json.dumps(people, indent=2, ensure_ascii=False) + "\n")
+    files.write_whole(place / _PEOPLE, json.dumps(people, indent=2, ensure_ascii=False) + "\n")
     root = target.approval.trusted_root
     if root is not None:
-        files.write_whole(place / "trusted_root.json", root.read_bytes())
+        files.write_whole(place / _TRUSTED_ROOT, root.read_bytes())
     return new
+
+
+def people_of_record(folder: Path) -> Approvals:
+    """Return who could approve the upgrade of a record, as the record keeps it.
+
+    Raises OSError, ValueError, KeyError, TypeError: it cannot be read.
+    """
+    place = folder / FOLDER
+    root = place / _TRUSTED_ROOT
+    return Approvals(
+        folder=place,
+        trusted_root=root if root.is_file() else None,
+        approvers=tuple(
+            Approver(**{"key": "", "identity": "", "issuer": "", "accounts": (), **one})
+            for one in json.loads((place / _PEOPLE).read_bytes())
+        ),
+    )
 
 
 def of_record(upgrade: Upgrade) -> Consent:
