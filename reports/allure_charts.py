@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 _WIDTH = 720
 _ROW = 22
-_LEFT, _RIGHT = 250, 150
+_LEFT, _RIGHT = 230, 220
 _HEIGHT = 220
 _FONT, _SIZE = "Helvetica", 10
+_PAPER = HexColor("#ffffff")
 _TEXT, _FAINT, _LIMIT = HexColor("#1f2933"), HexColor("#c7ced6"), HexColor("#9b1c1c")
 _COLOURS: Final = {
     "PASS": HexColor("#2f7d4f"),
@@ -42,7 +43,7 @@ def gates(measured: Sequence[GateView]) -> bytes:
     if not last:
         return b""
     height = _ROW * len(last) + 40
-    drawing = Drawing(_WIDTH, height)
+    drawing = _sheet(height)
     room = _WIDTH - _LEFT - _RIGHT
     at_limit = _LEFT + room / _BEYOND
     for number, gate in enumerate(last.values()):
@@ -52,11 +53,19 @@ def gates(measured: Sequence[GateView]) -> bytes:
         part = min(_part(gate), _BEYOND)
         colour = _COLOURS.get(gate.result, _UNSURE)
         drawing.add(Rect(_LEFT, y, max(part * room / _BEYOND, 1.5), 12, fillColor=colour, strokeColor=None))
-        words = f"{wording.measure(gate.value, gate.unit)} of {wording.measure(gate.limit, gate.unit)}"
-        drawing.add(_text(_LEFT + room + 8, y + 2, words.replace(wording.NARROW, " ")))
+        drawing.add(_text(_LEFT + room + 8, y + 2, _words(gate)))
     drawing.add(Line(at_limit, 14, at_limit, height - 14, strokeColor=_LIMIT, strokeWidth=1))
     drawing.add(_text(at_limit - 11, 3, "limit"))
     return _svg(drawing)
+
+
+def _words(gate: GateView) -> str:
+    """Return what was measured and what is asked: a gate that passes beyond its limit asks for at least that."""
+    value, limit = gate.value or 0.0, gate.limit or 0.0
+    asks_for_more = value > limit if gate.result == "PASS" else value < limit
+    bound = "at least" if asks_for_more else "at most"
+    words = f"{wording.measure(gate.value, gate.unit)}, {bound} {wording.measure(gate.limit, gate.unit)}"
+    return words.replace(wording.NARROW, " ")
 
 
 def _part(gate: GateView) -> float:
@@ -74,7 +83,7 @@ def requests(seconds: Sequence[LoadView], weights: Sequence[WeightView], span_ms
         return b""
     first = inside[0].time.timestamp()
     length = max(inside[-1].time.timestamp() - first, 1.0)
-    drawing = Drawing(_WIDTH, _HEIGHT)
+    drawing = _sheet(_HEIGHT)
     left, bottom, room, tall = 60, 30, _WIDTH - 160, _HEIGHT - 60
 
     def x(time_s: float) -> float:
@@ -100,6 +109,13 @@ def requests(seconds: Sequence[LoadView], weights: Sequence[WeightView], span_ms
         drawing.add(Rect(left + room + 12, bottom + tall - 18 * number - 8, 8, 8, fillColor=ink, strokeColor=None))
         drawing.add(_text(left + room + 26, bottom + tall - 18 * number - 8, colour))
     return _svg(drawing)
+
+
+def _sheet(height: int) -> Drawing:
+    """Return an empty drawing on white: a page may show it on a dark ground."""
+    drawing = Drawing(_WIDTH, height)
+    drawing.add(Rect(0, 0, _WIDTH, height, fillColor=_PAPER, strokeColor=None))
+    return drawing
 
 
 def _text(x: float, y: float, text: str) -> String:

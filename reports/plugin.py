@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures.run import SESSION
-from reports import allure_record, build
+from reports import allure_page, allure_record, build
 from reports.allure import Collector
 from reports.allure_results import FOLDER
 
@@ -40,6 +40,9 @@ def pytest_cutover_record(config: pytest.Config, folder: Path) -> None:
             _complain(made.name, made.problem)
     for problem in _allure(config, folder):
         _complain(FOLDER, problem)
+    page = allure_page.build_page(folder)
+    if page is not None and page.problem:
+        _complain(page.name, page.problem)
 
 
 def _allure(config: pytest.Config, folder: Path) -> Iterator[str]:
