@@ -82,8 +82,14 @@ def take_lock(run, *, going_on=False):
     return None
 
 
+def last_holder(run):
+    held = json.loads(os.environ["MINIATURE"]).get("held-by")
+    return types.SimpleNamespace(**held) if held else None
+
+
 Run.connect = connect
 Run.take_lock = take_lock
+Run.last_holder = last_holder
 """
 
 STEPS = """

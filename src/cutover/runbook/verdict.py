@@ -104,6 +104,7 @@ class Verdict:
             "result": self.outcome.value,
             "exit_code": int(self.exit_code),
             "upgrade": {"id": head["upgrade_id"], "from": head["from"], "to": head["to"]},
+            "previous": head.get("previous"),
             "target": {
                 "name": head["target"]["name"],
                 "kind": head["target"]["kind"],
