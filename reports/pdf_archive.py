@@ -150,9 +150,6 @@ def _attach(document: Pdf, attachment: Attachment, time: datetime) -> None:
         relationship=Name.Data,
     )
     document.attachments[attachment.name] = spec
-    associated = document.Root.get("/AF", Array())
-    associated.append(spec.obj)
-    document.Root.AF = associated
 
 
 def _leave_room(document: Pdf, place: Place) -> None:

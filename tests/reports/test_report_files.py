@@ -1,18 +1,16 @@
-"""The other reports: PDF, JUnit, summary; what breaks in one of them, and the command that makes them again."""
+"""The other reports: JUnit, summary; what breaks in one of them, and the command that makes them again."""
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-import pypdf
 import pytest
 import sample_record
 from click.testing import CliRunner
 
-from reports import build, command, junit, pdf, record, summary
+from reports import build, command, junit, record, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,93 +18,8 @@ if TYPE_CHECKING:
 HOSTILE = "<b>x</b> & </para> 中文 \x00\x1b[31m | `code` <script>alert(1)</script> " + "w" * 400
 
 
-def document(folder: Path) -> pypdf.PdfReader:
-    return pypdf.PdfReader(io.BytesIO(pdf.build(record.read(folder))))
-
-
 def parsed(text: str) -> ET.Element:
     return ET.fromstring(text)  # noqa: S314  # our own file, read back
-
-
-def words(reader: pypdf.PdfReader) -> str:
-    return " ".join(" ".join(page.extract_text().split()) for page in reader.pages)
-
-
-# -- PDF ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", [sample_record.passed, sample_record.failed])
-def test_the_document_holds_the_verdict_and_every_clause(tmp_path: Path, make: object) -> None:
-    assert callable(make)
-    sample = make(tmp_path)
-    reader = document(sample.folder)
-    text = words(reader)
-    verdict = json.loads((sample.folder / "verdict.json").read_text("utf-8"))
-    assert verdict["result"] in reader.pages[0].extract_text()
-    assert sample_record.NOTICE in reader.pages[0].extract_text()
-    for clause in verdict["clauses"]:
-        assert clause["id"] in text
-        assert clause["title"] in text
-    assert sample_record.REASON_NOT_BUILT in text
-    assert verdict["deviations"][0]["did"] in text
-
-
-def test_every_page_is_numbered_and_named(tmp_path: Path) -> None:
-    reader = document(sample_record.failed(tmp_path).folder)
-    for number, page in enumerate(reader.pages, start=1):
-        text = page.extract_text()
-        assert f"page {number} of {len(reader.pages)}" in text
-        assert sample_record.ID in text
-        assert "FAILED" in text
-
-
-def test_sections_are_bookmarked_and_listed_with_their_pages(tmp_path: Path) -> None:
-    reader = document(sample_record.failed(tmp_path).folder)
-    titles = [entry.title for entry in reader.outline if isinstance(entry, pypdf.generic.Destination)]
-    assert titles == [
-        "Timeline",
-        "What failed",
-        "Clauses",
-        "Served by",
-        "Gates",
-        "Deviations from the guide",
-        "Evidence",
-        "Load",
-        "Commands",
-        "Journal",
-        "Plan",
-    ]
-    text = words(reader)
-    assert "Placeholder" not in text
-    contents = text.partition("Contents")[2]
-    assert all(title in contents for title in titles)
-
-
-def test_every_font_is_embedded(tmp_path: Path) -> None:
-    reader = document(sample_record.failed(tmp_path).folder)
-    for page in reader.pages:
-        for font in page["/Resources"]["/Font"].values():
-            assert "/FontFile2" in font.get_object()["/FontDescriptor"], font.get_object()["/BaseFont"]
-
-
-def test_the_same_record_gives_the_same_bytes(tmp_path: Path) -> None:
-    read = record.read(sample_record.passed(tmp_path).folder)
-    assert pdf.build(read) == pdf.build(read)
-
-
-def test_hostile_and_endless_text_is_shown_and_breaks_nothing(tmp_path: Path) -> None:
-    sample = sample_record.failed(tmp_path, reason=HOSTILE * 30, cause=HOSTILE, seen=HOSTILE * 30, remedy=HOSTILE)
-    text = words(document(sample.folder))
-    assert "<b>x</b> & </para> [U+4E2D][U+6587] [U+0000][U+001B][31m" in text
-    assert "cut here; the whole text is in" in text
-    assert "S.1" in text
-
-
-def test_every_character_has_a_glyph() -> None:
-    known = pdf._fonts()
-    shown = pdf.legible("→ ≤ 中 é 🎉 \u202f \u200b ✔")
-    assert all(ord(character) in known for character in shown)
-    assert shown.startswith("-> ≤ [U+4E2D] é [U+1F389]")
 
 
 # -- JUnit -------------------------------------------------------------------------------------------------------------
