@@ -175,7 +175,7 @@ class DeviationView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadView:
-    """One second of load; counts are of that second."""
+    """One second of load; counts are of that second, or of the time since the one before where the journal tells it."""
 
     time: datetime
     attempted: int
@@ -557,7 +557,8 @@ def read(folder: Path) -> Record:
             for load in loads
             for raw in reader.lines(f"{load}/requests.jsonl")
             if _time(raw.get("time")) is not None
-        ),
+        )
+        or _told_seconds(lines),
         load=_load(
             _object(verdict.get("load")), [reader.json(f"{load}/summary.json", expected=False) for load in loads]
         ),
@@ -810,6 +811,34 @@ def _second(raw: Mapping[str, Any]) -> LoadView:
         p50_ms=_numbers(raw.get("p50_ms")),
         p99_ms=_numbers(raw.get("p99_ms")),
     )
+
+
+def _told_seconds(lines: Sequence[Line]) -> tuple[LoadView, ...]:
+    """Return the load second by second as the journal tells of it, for a record whose load files are not there.
+
+    Its lines hold sums since the load began; one that is smaller than the one before belongs to a load that began anew.
+    """
+    found: list[LoadView] = []
+    before: Mapping[str, Any] = {}
+    for line in lines:
+        if line.event != "load":
+            continue
+        data = line.data
+        if (_whole(data.get("attempted")) or 0) < (_whole(before.get("attempted")) or 0):
+            before = {}
+        then, now = _numbers(before.get("by_colour")), _numbers(data.get("by_colour"))
+        found.append(
+            LoadView(
+                time=line.time,
+                attempted=(_whole(data.get("attempted")) or 0) - (_whole(before.get("attempted")) or 0),
+                failed=max(0, (_whole(data.get("failed")) or 0) - (_whole(before.get("failed")) or 0)),
+                by_colour={name: max(0, int(number - then.get(name, 0))) for name, number in now.items()},
+                p50_ms={},
+                p99_ms=_numbers(data.get("p99_ms")),
+            )
+        )
+        before = data
+    return tuple(found)
 
 
 def _share(raw: Mapping[str, Any]) -> ShareView:

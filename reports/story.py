@@ -70,7 +70,7 @@ class Story:
     id: str
     title: str
     outcome: str
-    """verdict.json's word, or NO VERDICT."""
+    """verdict.json's word as people read it, or NO VERDICT."""
     tone: str
     """good, bad, warn or idle."""
     site: str
@@ -111,7 +111,7 @@ class Story:
 
 def tell(record: Record) -> Story:
     """Return a record's first page."""
-    outcome = "NO VERDICT" if record.result == NO_VERDICT else record.result
+    outcome = "NO VERDICT" if record.result == NO_VERDICT else record.result.replace("_", " ")
     digest_label, digest = _digest(record)
     return Story(
         id=record.id,
@@ -411,18 +411,17 @@ def _failed_as_a_whole(record: Record) -> tuple[str, ...]:
 
 
 def _failed(record: Record, clause: ClauseView) -> tuple[str, ...]:
-    cause = clause.cause.splitlines()[0] if clause.cause else _diagnosed(record, clause)
+    known = next((one for one in record.diagnoses if one.clause == clause.id and one.cause), None)
+    cause = (clause.cause or (known.cause if known is not None else "")).partition("\n")[0]
+    remedy = clause.remedy or (known.remedy if known is not None else "")
     because = f", because {_bare(cause)}" if cause and cause != clause.reason else ""
     return (
         f"{clause.id} “{clause.title}” {wording.VERBS[clause.result]}: {_bare(clause.reason)}{because}.",
-        f"{_capital(_done(record, clause.state))}; next: {_next(clause)}.",
+        f"{_capital(_done(record, clause.state))}; next: {_bare(remedy) or _AGAIN}.",
     )
 
 
-def _diagnosed(record: Record, clause: ClauseView) -> str:
-    """Return the first cause that was recognised while a clause ran; empty when none was."""
-    found = (one.cause for one in record.diagnoses if one.clause == clause.id and one.cause)
-    return next((cause.splitlines()[0] for cause in found), "")
+_AGAIN: Final = "read the clause below, correct it, and run again"
 
 
 def _done(record: Record, state: str) -> str:
@@ -440,10 +439,6 @@ def _done(record: Record, state: str) -> str:
     moved = any(weight.percent for weight in record.weights)
     stopped = "the run stopped there" + ("" if moved else " before any traffic had moved")
     return f"{stopped}, and {now}"
-
-
-def _next(clause: ClauseView) -> str:
-    return _bare(clause.remedy) or "read the clause below, correct it, and run again"
 
 
 def _capital(text: str) -> str:

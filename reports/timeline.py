@@ -40,6 +40,8 @@ _LONG_PAUSE = 0.1
 _MOST_BREAKS = 12
 _LABEL_ROOM = 92.0
 """From the middle of a break's label to that of the next tick's."""
+_MOST_FLAG_ROWS = 5
+"""A flag for which no row has room is a mark without words; the tables have them."""
 _LIMIT_IN_SCALE = 2.5
 """The latency's limit is drawn when it is at most so many times the highest value."""
 
@@ -252,19 +254,26 @@ def _flags(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float:
     if not flags:
         return y
     height = 16.0
-    ends = [axis.left - 1000.0] * 3
+    ends = [axis.left - 1000.0] * _MOST_FLAG_ROWS
+    crowded: list[tuple[float, str, bool]] = []
     for moment, text, bad in flags:
         x = axis.x(moment)
         wide = text_width(text, "alarm") + 12
         start = x if x + wide <= drawing.width else x - wide
-        row = next((number for number, end in enumerate(ends) if end + 6 < start), len(ends) - 1)
+        row = next((number for number, end in enumerate(ends) if end + 6 < start), None)
+        if row is None:
+            crowded.append((x, f"{wording.clock(moment)} {text}", bad))
+            continue
         ends[row] = start + wide
         top = y + 6 + row * height
-        drawing.path([(x, y), (x, top + 10)], "flag-bad" if bad else "flag")
+        look = "flag-bad" if bad else "flag"
+        drawing.path([(x, y), (x, top + 10)], look)
         tip = 6.0 if start == x else -6.0
-        drawing.path([(x, top), (x + tip, top + 4), (x, top + 8)], "flag-bad" if bad else "flag", closed=True)
-        look = "alarm" if bad else "text"
-        drawing.label(x + (9 if tip > 0 else -9), top + 8, text, look, "start" if tip > 0 else "end")
+        drawing.path([(x, top), (x + tip, top + 4), (x, top + 8)], look, closed=True)
+        anchor = "start" if tip > 0 else "end"
+        drawing.label(x + (9 if tip > 0 else -9), top + 8, text, "alarm" if bad else "text", anchor)
+    for x, hint, bad in crowded:
+        drawing.path([(x, y), (x, y + 6)], "flag-bad" if bad else "flag", hint=hint)
     used = max(number for number, end in enumerate(ends) if end > axis.left - 1000.0) + 1
     return y + 8 + used * height
 

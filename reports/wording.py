@@ -306,7 +306,8 @@ def decisive(record: Record) -> ClauseView | None:
 def serves_all(record: Record, name: str) -> bool:
     """Whether a colour answered every request of the last seconds that were measured."""
     last = record.seconds[-_LAST_SECONDS:]
-    return bool(last) and all(set(second.by_colour) <= {name} for second in last) and any(s.by_colour for s in last)
+    served = [{colour for colour, number in second.by_colour.items() if number} for second in last]
+    return bool(last) and all(colours <= {name} for colours in served) and any(served)
 
 
 # -- gates -------------------------------------------------------------------------------------------------------------

@@ -61,6 +61,6 @@ def test_a_rollback_that_was_asked_for_is_no_failure_and_no_success(tmp_path: Pa
         rollback={"performed": True, "serves": "blue", "took_s": 0.4, "trigger": "asked for"},
     )
     text = summary.build(found).replace("\\", "")
-    assert text.startswith("## ROLLED_BACK")
+    assert text.startswith("## ROLLED BACK")
     assert "The way back was asked for (one customer waits too long) and is proven: blue serves" in text
     assert "not in effect" in html.build(found)
