@@ -68,9 +68,9 @@ UNHEARD = EventHook()  # type: ignore[no-untyped-call]
 class Recorder:
     """Counts what this process sends, second by second."""
 
-    def __init__(self) -> None:
-        # Seconds since the epoch that do not jump with the wall clock.
-        self._offset_s = time.time() - time.perf_counter()
+    def __init__(self, *, ahead_s: float = 0.0) -> None:
+        # Seconds since the epoch that do not jump with the wall clock, as far ahead as the harness's are.
+        self._offset_s = time.time() + ahead_s - time.perf_counter()
         self._closed: list[dict[str, Any]] = []
         self._begin(math.floor(self.now_s()))
 
@@ -172,6 +172,7 @@ class Generator:
             from load.ledger import Ledger  # noqa: PLC0415  # a worker has this one file alone
 
             self.settings = json.loads(options.cutover_settings)
+            self.recorder = Recorder(ahead_s=self.settings["clock_ahead_s"])
             began_s = self.recorder.now_s()
             self.ledger = Ledger(Path(self.settings["folder"]), run=self.settings["run"], began_s=began_s)
         return self.settings
@@ -195,7 +196,7 @@ class Generator:
             return
         index = 0 if isinstance(runner, MasterRunner) else getattr(runner, "worker_index", 0)
         self.configure(json.loads(options.cutover_settings), pace_s=options.cutover_pace_s, index=index)
-        self.recorder = Recorder()
+        self.recorder = Recorder(ahead_s=self.settings["clock_ahead_s"])
         self._greenlets.append(gevent.spawn_later(self.settings["longest_run_s"] + 30, os._exit, 1))
         if not isinstance(runner, MasterRunner):
             self._greenlets.append(gevent.spawn(self.send_seconds, runner))

@@ -26,6 +26,7 @@ import aiohttp
 from yarl import URL
 
 from cutover import latency
+from cutover.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +48,9 @@ class Probe:
         self._url = URL(options.url.rstrip("/") + options.path)
         self._stopping = asyncio.Event()
         self._lines = (folder / "probe.jsonl").open("w", encoding="utf-8", buffering=1)
-        self._offset_s = time.time() - time.monotonic()
-        self._log = latency.HistogramLog((folder / "probe.hlog").open("w", encoding="utf-8"), started_s=time.time())
+        now_s = SYSTEM_CLOCK.now().timestamp()
+        self._offset_s = now_s - time.monotonic()
+        self._log = latency.HistogramLog((folder / "probe.hlog").open("w", encoding="utf-8"), started_s=now_s)
         self._start_s = math.inf
         self._second: dict[str, latency.Counts] = {}
 

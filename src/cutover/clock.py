@@ -1,13 +1,22 @@
 """Time, as something that is handed in.
 
-Invariants: `now` is aware and in UTC; `monotonic` never goes back; only `cutover.waiting` calls `sleep`.
+Where a site may come to harm, the wall clock may be put ahead by `CUTOVER_CLOCK_AHEAD_S`, so that a person need not
+wait a day to see what an upgrade does on the next one. It is read here and nowhere else; `Target.load` refuses it for
+any other site, and the record says by how much.
+Invariants: `now` is aware and in UTC; `monotonic` never goes back, and runs as the machine's does; only
+`cutover.waiting` calls `sleep`; whatever is ahead is ahead for the whole process and those that it starts.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Clock(Protocol):
@@ -26,12 +35,21 @@ class Clock(Protocol):
         ...
 
 
+AHEAD = "CUTOVER_CLOCK_AHEAD_S"
+"""The environment variable: by how many seconds the wall clock is put ahead."""
+MOST_AHEAD = timedelta(days=30)
+
+
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock, put ahead by a time that is mostly none."""
+
+    def __init__(self, ahead: timedelta = timedelta(0)) -> None:
+        """Take by how much."""
+        self.ahead = ahead
 
     def now(self) -> datetime:
         """Return the wall time."""
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self.ahead
 
     def monotonic(self) -> float:
         """Return the machine's monotonic seconds."""
@@ -66,7 +84,24 @@ class ManualClock:
         self._elapsed_s += duration_s
 
 
-SYSTEM_CLOCK = SystemClock()
+def asked_ahead(environment: Mapping[str, str]) -> timedelta:
+    """Return by how much the wall clock is to be put ahead. Raises ValueError for what is no time from 0 to 30 days."""
+    text = environment.get(AHEAD, "")
+    seconds = float(text) if text else 0.0
+    if not (math.isfinite(seconds) and 0 <= seconds <= MOST_AHEAD.total_seconds()):
+        raise ValueError(f"{text} is not from 0 to {MOST_AHEAD.total_seconds():.0f}")
+    return timedelta(seconds=seconds)
+
+
+def _ahead() -> timedelta:
+    """Return it for this process; what cannot be read is none here, and refused with the target."""
+    try:
+        return asked_ahead(os.environ)
+    except ValueError:
+        return timedelta(0)
+
+
+SYSTEM_CLOCK = SystemClock(_ahead())
 
 
 def rfc3339(moment: datetime) -> str:

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cutover import _documents, credentials
-from cutover.errors import TargetInvalid
+from cutover.clock import AHEAD, asked_ahead
+from cutover.errors import Refused, TargetInvalid, WrongInput
 from cutover.model import Environment, Roles
 from cutover.redaction import SHORTEST_SECRET, Redactor
 
@@ -302,8 +303,37 @@ class Target:
 
     @staticmethod
     def load(path: Path | str) -> Target:
-        """Read and check a target file. Raises TargetInvalid with one sentence."""
-        return _parse(Path(path).absolute())
+        """Read and check a target file.
+
+        Raises: TargetInvalid with one sentence; Refused, WrongInput: the clock was put ahead where it may not be.
+        """
+        target = _parse(Path(path).absolute())
+        target.require_clock(os.environ)
+        return target
+
+    def require_clock(self, environment: Mapping[str, str]) -> None:
+        """Demand that the wall clock was put ahead on a disposable site alone, and by a readable time.
+
+        Raises: Refused `clock-ahead`, WrongInput `clock-unreadable`.
+        """
+        try:
+            ahead = asked_ahead(environment)
+        except ValueError as problem:
+            raise WrongInput(
+                f"the clock cannot be put ahead as {AHEAD} says",
+                code="clock-unreadable",
+                seen=str(problem),
+                do=f"give seconds, as in {AHEAD}=86400, or unset it",
+            ) from problem
+        if ahead and (self.is_production or not self.disposable):
+            is_disposable = str(self.disposable).lower()
+            raise Refused(
+                f"the clock may not be put ahead on the site {self.name}",
+                code="clock-ahead",
+                seen=f"{AHEAD} = {ahead.total_seconds():g}; kind {self.kind}, disposable = {is_disposable}",
+                do=f"unset {AHEAD}: times are evidence, and only a disposable site may play with them",
+                state="nothing was changed",
+            )
 
     @property
     def is_production(self) -> bool:

@@ -317,6 +317,30 @@ def test_what_is_no_answer_of_prometheus(status: int, document: object, code: st
     assert caught.value.code == code
 
 
+def test_a_server_is_asked_by_the_sites_time_where_the_clock_was_put_ahead() -> None:
+    asked: list[dict[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(dict(request.url.params))
+        data = vector("1") if "time" in request.url.params else matrix
+        return httpx.Response(200, content=json.dumps(data).encode())
+
+    matrix = {
+        "status": "success",
+        "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[1000, "2"]]}]},
+    }
+    client = httpx.Client(transport=httpx.MockTransport(answer))
+    prometheus = Prometheus("http://prometheus.example", client=client, ahead=timedelta(days=1))
+    tomorrow = datetime.fromtimestamp(1000, UTC) + timedelta(days=1)
+    found = prometheus.query("up", at=tomorrow)
+    series = prometheus.query_range("up", start=tomorrow, end=tomorrow + timedelta(seconds=5), step_s=1)
+    assert asked[0]["time"] == asked[1]["start"] == "1000.000"
+    assert asked[1]["end"] == "1005.000"
+    assert found.time == series[0].samples[0].time == tomorrow
+    assert found.samples[0].time == tomorrow + timedelta(seconds=0.5)
+    assert found.raw == vector("1")
+
+
 def test_prometheus_gone(closed_port: int) -> None:
     prometheus = Prometheus(f"http://127.0.0.1:{closed_port}")
     with pytest.raises(CouldNotMeasure) as caught:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from cutover.cli import options
+from cutover.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from cutover.runbook.standing import Standing
 
 _REDRAW_S = 1.0
@@ -37,7 +39,7 @@ def status(*, folder: str | None, record: str | None, watch: bool, as_json: bool
     clauses = catalogue.load_clauses()
     path, shown = find(folder, record).folder, ""
     while True:
-        now = datetime.now(UTC)
+        now = SYSTEM_CLOCK.now()
         found = standing.of(find(str(path), None), clauses, now=now)
         text = json.dumps(found.document(), indent=None if watch else 2) if as_json else _text(found, now)
         if text != shown:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cutover import project
+from cutover.clock import SYSTEM_CLOCK
 from cutover.errors import CouldNotMeasure
 from cutover.policy import Probe
 from cutover.site.beside import Companion, GrowingFile
@@ -98,6 +99,7 @@ class LoadRunner:
             "validation_share": load.validation_share,
             "workers": load.expect_workers + (load.processes if load.processes > 1 else 0),
             "longest_run_s": longest_run_s,
+            "clock_ahead_s": SYSTEM_CLOCK.ahead.total_seconds(),
         }
         self._probe = ProbeRunner(
             url=url, probe=probe or Probe(), folder=folder, colour_header=colour_header, longest_run_s=longest_run_s

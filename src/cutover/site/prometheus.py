@@ -1,14 +1,17 @@
 """Ask the site's Prometheus, and keep what it answered.
 
 Invariants: an answer carries the query as it was sent, its time and the raw document, so that a verdict can be computed
-again from the record; an error, a warning-free empty vector and a number are three different things.
+again from the record; an error, a warning-free empty vector and a number are three different things. The server has the
+time of the site: where the harness's clock was put ahead, it is asked for so much earlier, and its times are so much
+later in what is returned; the raw document stays as it came.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from cutover.clock import SYSTEM_CLOCK
 from cutover.errors import CouldNotMeasure
 from cutover.runbook.ports import Answer, Sample, Series
 
@@ -23,19 +26,31 @@ _TIMEOUT_S = 10.0
 class Prometheus:
     """One Prometheus server, by its URL."""
 
-    def __init__(self, url: str, *, timeout_s: float = _TIMEOUT_S, client: httpx.Client | None = None) -> None:
-        """Open nothing yet. client: what sends the requests, where a test brings its own."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+        client: httpx.Client | None = None,
+        ahead: timedelta = SYSTEM_CLOCK.ahead,
+    ) -> None:
+        """Open nothing yet.
+
+        client: what sends the requests, where a test brings its own. ahead: by how much the harness's clock is ahead
+        of the site's.
+        """
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._client = client
+        self._ahead = ahead
 
     def query(self, expression: str, *, at: datetime | None = None) -> Answer:
         """Evaluate an expression at a time, by default now.
 
         Raises: CouldNotMeasure `prometheus-unreachable`, `prometheus-refused`, `prometheus-unreadable`.
         """
-        moment = at or datetime.now(UTC)
-        document = self._get("/api/v1/query", {"query": expression, "time": f"{moment.timestamp():.3f}"})
+        moment = at or datetime.now(UTC) + self._ahead
+        document = self._get("/api/v1/query", {"query": expression, "time": self._site_time(moment)})
         try:
             data = document["data"]
             if data["resultType"] == "scalar":
@@ -44,7 +59,7 @@ class Prometheus:
                 entries = data["result"]
             else:
                 raise ValueError(data["resultType"])  # noqa: TRY301 (mapped with the rest)
-            samples = tuple(_sample(entry["metric"], entry["value"]) for entry in entries)
+            samples = tuple(self._sample(entry["metric"], entry["value"]) for entry in entries)
         except (KeyError, TypeError, ValueError) as error:
             raise self._unreadable(document) from error
         return Answer(query=expression, time=moment, samples=samples, raw=document)
@@ -56,8 +71,8 @@ class Prometheus:
         """
         parameters = {
             "query": expression,
-            "start": f"{start.timestamp():.3f}",
-            "end": f"{end.timestamp():.3f}",
+            "start": self._site_time(start),
+            "end": self._site_time(end),
             "step": f"{step_s:g}",
         }
         document = self._get("/api/v1/query_range", parameters)
@@ -65,7 +80,7 @@ class Prometheus:
             return tuple(
                 Series(
                     labels=dict(entry["metric"]),
-                    samples=tuple(_sample(entry["metric"], value) for value in entry["values"]),
+                    samples=tuple(self._sample(entry["metric"], value) for value in entry["values"]),
                 )
                 for entry in document["data"]["result"]
             )
@@ -125,7 +140,10 @@ class Prometheus:
             self._client.close()
             self._client = None
 
+    def _site_time(self, moment: datetime) -> str:
+        return f"{(moment - self._ahead).timestamp():.3f}"
 
-def _sample(labels: Mapping[str, str], pair: tuple[float, str]) -> Sample:
-    moment, text = pair
-    return Sample(labels=dict(labels), value=float(text), time=datetime.fromtimestamp(float(moment), UTC))
+    def _sample(self, labels: Mapping[str, str], pair: tuple[float, str]) -> Sample:
+        moment, text = pair
+        time = datetime.fromtimestamp(float(moment), UTC) + self._ahead
+        return Sample(labels=dict(labels), value=float(text), time=time)
