@@ -55,7 +55,7 @@
   bar.hidden = false;
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
+    folded = [...document.querySelectorAll("details:not([open]):not(.long)")];
     for (const one of folded) one.open = true;
   });
   addEventListener("afterprint", () => {
