@@ -55,6 +55,11 @@ def blue_drained(site: Site, upgrade: Upgrade) -> None:
     decommission.drain_blue(site, upgrade)
 
 
+@given("green serves every request at this moment")
+def green_holds(site: Site, upgrade: Upgrade) -> None:
+    decommission.require_green_holds(site, upgrade)
+
+
 @when("blue's release is uninstalled", target_fixture="release_state")
 def blue_uninstalled(site: Site, upgrade: Upgrade) -> str:
     return decommission.uninstall_blue(site, upgrade)

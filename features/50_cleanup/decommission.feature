@@ -10,6 +10,7 @@ Feature: Blue is decommissioned
   @clause_5_2a
   Scenario: Blue's release is removed
     Given blue's queue is drained and proven empty
+    And green serves every request at this moment
     When blue's release is uninstalled
     Then the release is gone
     And every sampled request is served by green

@@ -236,7 +236,8 @@ def elsewhere(strategy: str = GRADUAL) -> tuple[Fault, ...]:
         if told["fault"] not in first:
             continue
         said = {key: value for key, value in own.items() if key in _KEPT}
-        fault = _fault({"gates": [], "remedy": [], "phase": told["clause"][:1], **said, **told}, strategy)
+        policy = {"policy": {**own.get("policy", {}), **told.get("policy", {})}}
+        fault = _fault({"gates": [], "remedy": [], "phase": told["clause"][:1], **said, **told, **policy}, strategy)
         if strategy in fault.strategies:
             found.append(_same(fault, first[told["fault"]]))
     return tuple(found)

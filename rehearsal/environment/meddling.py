@@ -5,8 +5,12 @@ Invariants: each deed is what a colleague or a controller could do with kubectl;
 
 from __future__ import annotations
 
+import contextlib
+import time
 import tomllib
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from rehearsal.environment import layout
 from rehearsal.environment.api import ApiClient
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
 _INGRESSES = f"/apis/networking.k8s.io/v1/namespaces/{layout.BLUE_NAMESPACE}/ingresses"
 _HTTP_ROUTES = f"/apis/gateway.networking.k8s.io/v1/namespaces/{layout.BLUE_NAMESPACE}/httproutes"
 _SERVICES = f"/api/v1/namespaces/{layout.BLUE_NAMESPACE}/services"
+_ENDPOINTS = f"/api/v1/namespaces/{layout.BLUE_NAMESPACE}/endpoints"
+_ENDPOINTS_BOUND_S = 5.0
+_LOOK_S = 0.03
 _ANNOTATION = "nginx.ingress.kubernetes.io/"
 _BLUE = "stellaops-blue"
 _PORT = 80
@@ -64,6 +71,7 @@ def shadow_route(place: layout.Place) -> None:
             "ports": [{"port": _PORT, "targetPort": blue["ports"][0]["targetPort"]}],
         }
         api.create(_SERVICES, {"metadata": {"name": _SHADOW}, "spec": shadow})
+        _await_endpoints(api)
         if routing["kind"] == "gateway":
             rule: dict[str, Any] = {
                 "matches": [{"path": {"type": "PathPrefix", "value": _SHADOWED}}],
@@ -85,6 +93,16 @@ def shadow_route(place: layout.Place) -> None:
         rules = [{"host": layout.PUBLIC_HOST, "http": {"paths": [path]}}]
         manifest = {"metadata": {"name": _SHADOW}, "spec": {"ingressClassName": "nginx", "rules": rules}}
         api.create(_INGRESSES, manifest)
+
+
+def _await_endpoints(api: ApiClient) -> None:
+    """Wait as a careful colleague would: a route to a Service without endpoints fails requests by itself."""
+    deadline = time.monotonic() + _ENDPOINTS_BOUND_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPStatusError):
+            if any(part.get("addresses") for part in api.get(f"{_ENDPOINTS}/{_SHADOW}").get("subsets") or ()):
+                return
+        time.sleep(_LOOK_S)
 
 
 def stick_sessions(place: layout.Place) -> None:

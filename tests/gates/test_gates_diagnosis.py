@@ -12,7 +12,7 @@ from cutover.errors import ClauseFailed, CouldNotMeasure, CutoverError
 from cutover.model import Environment
 from cutover.runbook import causes, diagnosis
 from cutover.runbook.diagnosis import Facts
-from cutover.runbook.ports import Deployment, Pod, RouteFinding
+from cutover.runbook.ports import Deployment, Pod, ProxyAnswer, RouteFinding
 from rehearsal.environment import faults
 
 GREEN = Environment(
@@ -23,6 +23,7 @@ GREEN = Environment(
     values=(),
     cache_url="",
 )
+REFUSED = 5
 LABELS = {"app.kubernetes.io/instance": "stellaops-green", "app.kubernetes.io/component": "web"}
 
 
@@ -216,6 +217,13 @@ CASES = [
         "T.3",
     ),
     Case(
+        "evidence-altered, as the platform finds",
+        facts(ClauseFailed("x", code="stella-not-ok", seen="bundle-altered: bundle ev-7 is not what is recorded")),
+        ("the platform finds", "ev-7"),
+        "must come back from the backup",
+        "T.3",
+    ),
+    Case(
         "no-pods",
         facts(deployments=(deployment(desired=0),), pods=(pod(ready=True),), ready_endpoints=0, selector=LABELS),
         ("green has nobody", "stellaops-green-web wants 0"),
@@ -238,6 +246,43 @@ CASES = [
     ),
     Case("requests-fail", gate("failed_requests", "error_ratio", seen="7 of 900"), ("7 of 900",), "green's pods"),
     Case("green-errors", gate("error_ratio_vs_blue", seen="error ratio: 0.4"), ("answers with errors",), "500"),
+    Case(
+        "green-errors to the harness itself",
+        facts(ClauseFailed("x", code="store-not-shared", seen="status 500, 57 bytes")),
+        ("answers with errors: status 500",),
+        "500",
+    ),
+    Case(
+        "green-errors in a round trip",
+        facts(ClauseFailed("x", code="round-trip-failed", seen="write 503 by green, read 404 by green, rows ()")),
+        ("write 503",),
+        "500",
+    ),
+    Case(
+        "writes-lost, found by a clause",
+        facts(ClauseFailed("x", code="writes-lost", seen="run-1: 3 of 90 missing")),
+        ("3 of 90 missing",),
+        "load/markers.jsonl",
+    ),
+    Case(
+        "writes-lost, found by the harness's own write",
+        facts(ClauseFailed("x", code="write-probe-failed", seen="status 201, rows in the database: []")),
+        ("does not keep",),
+        "load/markers.jsonl",
+    ),
+    Case("load-not-sent, ended", facts(CouldNotMeasure("x", code="load-ended", seen="-9")), ("ended",), "run again"),
+    Case(
+        "requests-fail in a clause",
+        facts(ClauseFailed("x", code="public-requests-failed", seen="2 of 80 requests failed")),
+        ("2 of 80",),
+        "Ingress controller",
+    ),
+    Case(
+        "platform-tests-fail",
+        facts(ClauseFailed("x", code="platform-tests-failed", seen="scan: no answer")),
+        ("scan: no answer",),
+        "log",
+    ),
     Case("attestations-fail", gate("attestation_success", seen="0.1"), ("attestations",), "signing key"),
     Case("evidence-stalls", gate("evidence_operations", seen="0.1/s"), ("hardly works",), "worker"),
     Case("share-wrong", gate("served_by", seen="3 of 900"), ("share",), "lint-routing"),
@@ -321,7 +366,7 @@ def test_every_row_of_the_table_is_reached_and_stands_there_once() -> None:
 @pytest.mark.parametrize("strategy", ["gradual", "instant"])
 def test_every_fault_has_a_cause_in_the_table(strategy: str) -> None:
     rows = {row.id: row for row in causes.CAUSES}
-    for fault in faults.load(strategy):
+    for fault in (*faults.load(strategy), *(one for one in faults.elsewhere(strategy) if one.exit_code != REFUSED)):
         assert fault.diagnosis, f"{fault.name} names no row"
         assert set(fault.diagnosis) <= set(rows), fault.name
         assert all(rows[name].remedy for name in fault.diagnosis), f"{fault.name} has no remedy"
@@ -329,6 +374,11 @@ def test_every_fault_has_a_cause_in_the_table(strategy: str) -> None:
 
 def test_the_guides_four_troubles_are_rows() -> None:
     assert {row.clause for row in causes.CAUSES} == {"", "T.1", "T.2", "T.3", "T.4"}
+
+
+@pytest.mark.parametrize("seen", ["status 404, 9 bytes", "status 200, 64 bytes"])
+def test_a_store_that_is_not_shared_is_no_store_out_of_reach(seen: str) -> None:
+    assert diagnosis.cause_of(facts(ClauseFailed("x", code="store-not-shared", seen=seen))) is None
 
 
 def test_nothing_wrong_is_no_cause() -> None:
@@ -377,7 +427,23 @@ def test_diagnosing_survives_a_cluster_that_does_not_answer() -> None:
     assert diagnosis.diagnose(site, GREEN, ClauseFailed("x")) is None
 
 
-@pytest.mark.parametrize(("code", "looks"), [("share-outside-interval", True), ("not-available", False)])
+@pytest.mark.parametrize(("code", "row"), [("gate-failed", "database-out-of-reach"), ("not-available", None)])
+def test_a_pod_that_the_cluster_still_calls_ready_is_asked_where_traffic_suffers(
+    code: str, row: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = FakeSite()
+    answer = ProxyAnswer(status=503, headers={}, body=b'{"checks": {"database": "no route", "cache": "ok"}}')
+    monkeypatch.setattr(site.cluster, "pods", lambda *_, **__: (pod(ready=True),))
+    monkeypatch.setattr(site.cluster, "service", lambda *_: {"spec": {"selector": LABELS}})
+    monkeypatch.setattr(site.cluster, "ready_endpoints", lambda *_: 1)
+    monkeypatch.setattr(site.cluster, "proxy_pod", lambda *_, **__: answer)
+    found = diagnosis.diagnose(site, GREEN, CutoverError("x", code=code, seen="7 failed", gates=["failed_requests"]))
+    assert (found.id if found else None) == row
+
+
+@pytest.mark.parametrize(
+    ("code", "looks"), [("share-outside-interval", True), ("round-trip-failed", True), ("not-available", False)]
+)
 def test_routes_are_looked_at_where_traffic_is_not_where_it_ought(code: str, looks: bool) -> None:
     changed = RouteFinding(code="route-changed", message="the canary is not as set", remedy="stop them")
     wrong = RouteFinding(code="sticky-sessions", message="sessions stick", remedy="let go")

@@ -280,6 +280,28 @@ def test_blue_that_somebody_else_removed_cannot_serve_again_either(upgrade: Upgr
     assert upgrade.decommissioned
 
 
+@pytest.mark.parametrize("broken", ["", "route", "pods", "answers"])
+def test_blue_is_not_removed_unless_green_serves_at_that_moment(
+    upgrade: Upgrade, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fails(what: str) -> None:
+        asked.append(what)
+        if what == broken:
+            raise ClauseFailed(what, code="x")
+
+    monkeypatch.setattr(decommission, "routes_to", lambda *_: ["Ingress left"] if broken == "route" else [])
+    monkeypatch.setattr(decommission.health, "require_available", lambda _, colour: fails(f"pods of {colour.name}"[:4]))
+    monkeypatch.setattr(decommission.traffic, "require_served_by", lambda *_: fails("answers"))
+    if not broken:
+        decommission.require_green_holds(Remains().site(), upgrade)
+        assert asked == ["pods", "answers"]
+        return
+    with pytest.raises(Refused if broken == "route" else ClauseFailed):
+        decommission.require_green_holds(Remains().site(), upgrade)
+
+
 def test_a_removal_that_fails_is_said(upgrade: Upgrade) -> None:
     with pytest.raises(ClauseFailed):
         decommission.uninstall_blue(Remains(fails=True).site(), upgrade)

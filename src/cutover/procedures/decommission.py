@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cutover.clock import parse_rfc3339, rfc3339
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, Timeout
-from cutover.procedures import connections
+from cutover.procedures import connections, health, traffic
 from cutover.procedures.release import INSTANCE_LABEL
 from cutover.procedures.routes import routes_to
 from cutover.runbook import gates
@@ -310,13 +310,20 @@ def drain_blue(site: Site, upgrade: Upgrade) -> None:
     )
 
 
-def uninstall_blue(site: Site, upgrade: Upgrade) -> str:
-    """Uninstall blue's release; return its state afterwards, `absent` when it is gone (5.2a).
+def require_green_holds(site: Site, upgrade: Upgrade) -> None:
+    """Demand at this moment that no route leads to blue and that green serves alone: behind this there is no way back.
 
+    The window may have been proven days ago (5.2).
     Raises:
         Refused: a route still leads to blue.
+        ClauseFailed: green is not fully available, or another colour answers, or a request fails.
     """
-    blue = upgrade.roles.blue
+    _require_unrouted(site, upgrade.roles.blue)
+    health.require_available(site, upgrade.roles.green)
+    traffic.require_served_by(site, upgrade.roles.green)
+
+
+def _require_unrouted(site: Site, blue: Environment) -> None:
     left = routes_to(site, blue)
     if left:
         raise Refused(
@@ -327,6 +334,16 @@ def uninstall_blue(site: Site, upgrade: Upgrade) -> str:
             do="take blue out of it, or delete it, whatever its weight is",
             state="nothing was changed",
         )
+
+
+def uninstall_blue(site: Site, upgrade: Upgrade) -> str:
+    """Uninstall blue's release; return its state afterwards, `absent` when it is gone (5.2a).
+
+    Raises:
+        Refused: a route still leads to blue.
+    """
+    blue = upgrade.roles.blue
+    _require_unrouted(site, blue)
     facts = {"release": blue.release, "namespace": blue.namespace}
     if upgrade.decommissioned and site.helm.status(blue.release, blue.namespace) is None:
         upgrade.journal.write("observation", what="already", action=_REMOVE, **facts)

@@ -27,6 +27,11 @@ _DATABASE_WORDS = ("database does not answer", "connection refused", "could not 
 _INDEX_ONLY = frozenset({"row-changed", "leaf-changed", "leaf-missing", "agreement-missing"})
 """Findings of evidence that `stella evidence reindex` may mend."""
 _UNTRUE = frozenset({"continuity-disagrees", "platform-continuity-not-ok", "stella-contradicts-itself"})
+_OWN_PROBES = frozenset(
+    {"store-not-shared", "system-not-ok", "read-probe-failed", "write-probe-failed", "round-trip-failed"}
+)
+_PLATFORM_FINDS = re.compile(r"[a-z]+-altered: ")
+_FAULTY_ANSWER = re.compile(r"(?:status|write|read) 5\d\d\b")
 _NONE_COUNTED = re.compile(r"(?<![\d.])0 samples")
 
 
@@ -161,9 +166,11 @@ def _index_damaged(facts: Facts) -> Seen | None:
 
 
 def _evidence(facts: Facts) -> Seen | None:
-    if _finding_codes(facts) is None:
-        return None
-    return Seen(cause=f"evidence is not what it was before the upgrade: {facts.error.seen}")
+    if _finding_codes(facts) is not None:
+        return Seen(cause=f"evidence is not what it was before the upgrade: {facts.error.seen}")
+    if facts.error.code == "stella-not-ok" and _PLATFORM_FINDS.match(facts.error.seen):
+        return Seen(cause=f"the platform finds evidence that is not what it recorded: {facts.told}")
+    return None
 
 
 def _by_code(*codes: str, words: str) -> Callable[[Facts], Seen | None]:
@@ -176,6 +183,29 @@ def _by_code(*codes: str, words: str) -> Callable[[Facts], Seen | None]:
         return Seen(cause=f"{words}: {facts.told or facts.error.message}")
 
     return fits
+
+
+def _any_of(*rules: Callable[[Facts], Seen | None]) -> Callable[[Facts], Seen | None]:
+    """Return a rule that fits when one of these does; the first that does says how."""
+
+    def fits(facts: Facts) -> Seen | None:
+        return next((seen for rule in rules if (seen := rule(facts)) is not None), None)
+
+    return fits
+
+
+def _not_kept(facts: Facts) -> Seen | None:
+    """Read a probe whose write was acknowledged and is not in the database."""
+    if facts.error.code != "write-probe-failed" or not facts.error.seen.startswith("status 201"):
+        return None
+    return Seen(cause=f"{facts.environment.name} acknowledges a write that it does not keep: {facts.told}")
+
+
+def _own_probe(facts: Facts) -> Seen | None:
+    """Read a check of the harness's own that the colour answered with an error of its own."""
+    if facts.error.code not in _OWN_PROBES or not _FAULTY_ANSWER.search(facts.error.seen):
+        return None
+    return Seen(cause=f"{facts.environment.name} answers with errors: {facts.told}")
 
 
 # -- what fits: the colour shows it ------------------------------------------------------------------------------------
@@ -233,7 +263,7 @@ def _database_check(facts: Facts) -> Seen | None:
     for pod, checks in facts.readiness.items():
         for name in ("database", "schema"):
             if name in checks and "pending" not in checks[name]:
-                return Seen(cause=f"pod {pod} is not ready: it cannot reach its database ({checks[name]})")
+                return Seen(cause=f"pod {pod} says that it cannot reach its database ({checks[name]})")
     return None
 
 
@@ -494,7 +524,11 @@ CAUSES: tuple[Cause, ...] = (
         shows="a write that the public host acknowledged is not in the database, or is there twice",
         probable="green answers before it has written, or writes elsewhere",
         remedy="find the numbers in load/markers.jsonl of the record, and in the log of the colour that answered",
-        fits=_gate("write_markers", words="{colour} acknowledges writes that are not kept exactly once"),
+        fits=_any_of(
+            _gate("write_markers", words="{colour} acknowledges writes that are not kept exactly once"),
+            _by_code("writes-lost", words="acknowledged writes are not kept exactly once"),
+            _not_kept,
+        ),
     ),
     Cause(
         id="route-changed",
@@ -508,10 +542,13 @@ CAUSES: tuple[Cause, ...] = (
         shows="fewer requests were attempted than planned, or none",
         probable="the load generator ended or stands still",
         remedy="see load/ of the record for how it ended; what was not sent has not been measured: run again",
-        fits=_gate(
-            "load_attempted",
-            codes=("gate-not-measured", "gate-undecided"),
-            words="the load generator does not send what was planned",
+        fits=_any_of(
+            _gate(
+                "load_attempted",
+                codes=("gate-not-measured", "gate-undecided"),
+                words="the load generator does not send what was planned",
+            ),
+            _by_code("load-ended", "probe-ended", "load-unreadable", words="the load generator ended by itself"),
         ),
     ),
     Cause(
@@ -556,14 +593,27 @@ CAUSES: tuple[Cause, ...] = (
         shows="requests fail at the public host while green has a share",
         probable="green answers with errors, or the way to it (the Ingress controller) breaks off",
         remedy="read the logs of green's pods and of the Ingress controller; load/ names the first failures",
-        fits=_gate("failed_requests", words="requests fail at the public host while {colour} has a share"),
+        fits=_any_of(
+            _gate("failed_requests", words="requests fail at the public host while {colour} has a share"),
+            _by_code("public-requests-failed", words="requests fail at the public host"),
+        ),
     ),
     Cause(
         id="green-errors",
-        shows="green's error ratio is above the limit or blue's, in requests that the load does not send",
+        shows="green's error ratio is above the limit or blue's, or it answers the harness's own checks with errors",
         probable="a route of the new release is broken",
         remedy="read the log of green's pods for answers of 500; the resolved query is in gates/",
-        fits=_gate("error_ratio", "error_ratio_vs_blue", words="{colour} answers with errors"),
+        fits=_any_of(
+            _own_probe,
+            _gate("error_ratio", "error_ratio_vs_blue", words="{colour} answers with errors"),
+        ),
+    ),
+    Cause(
+        id="platform-tests-fail",
+        shows="the platform's own tests do not pass, or none ran",
+        probable="the release is broken in what the named tests do",
+        remedy="read what the failed tests say, and the log of that colour's pods at that time",
+        fits=_by_code("platform-tests-failed", words="the platform's own tests do not pass"),
     ),
     Cause(
         id="green-slow",
@@ -649,7 +699,7 @@ CAUSES: tuple[Cause, ...] = (
         shows="the object storage does not answer, or refuses",
         probable="it is down, or bucket or credentials are others",
         remedy="check [store] of the target: endpoint, bucket and credentials",
-        fits=_by_code("store-", words="the object storage does not do what it is asked"),
+        fits=_by_code("store-unreachable", "store-refused", words="the object storage does not do what it is asked"),
     ),
     Cause(
         id="cache-out-of-reach",

@@ -32,6 +32,7 @@ _MOST_PODS = 4
 _OF_TRAFFIC = frozenset(
     {
         "served-by-other",
+        "round-trip-failed",
         "share-outside-interval",
         "public-unreachable",
         "weight-not-kept",
@@ -116,7 +117,7 @@ def gather(site: SitePorts, environment: Environment, error: CutoverError) -> Fa
         deployments=_tried(lambda: _deployments(site, environment), ()),
         selector=(service["spec"].get("selector") or {}) if service else None,
         ready_endpoints=endpoints,
-        readiness=_readiness(site, namespace, [pod for pod in pods if not pod.ready]),
+        readiness=_readiness(site, namespace, [pod for pod in pods if not pod.ready or error.code in _OF_TRAFFIC]),
         init_log=_log(site, waiting, waiting.problem_container or waiting.init_running) if waiting else "",
         crash_log=_log(site, crashing, crashing.problem_container) if crashing else "",
         database_problem=_database_problem(site),
@@ -138,7 +139,7 @@ def _deployments(site: SitePorts, environment: Environment) -> tuple[Deployment,
 
 
 def _readiness(site: SitePorts, namespace: str, pods: Sequence[Pod]) -> dict[str, dict[str, str]]:
-    """Ask pods that are not ready what they lack, past their Service."""
+    """Ask pods what they lack, past their Service: the cluster may not have noticed yet that one is not ready."""
     found: dict[str, dict[str, str]] = {}
     for pod in [pod for pod in pods if pod.ip and pod.container_port and not pod.problem][:_MOST_PODS]:
         port = pod.container_port or 0
