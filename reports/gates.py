@@ -173,7 +173,8 @@ def _times(record: Record) -> str:
     if back.decision_to_blue_s is None:
         return f"{decided}; {wording.serves(back.serves)}, and when it began to is not in the record."
     whole = f", {wording.duration(back.bad_to_blue_s)} in all" if back.bad_to_blue_s is not None else ""
-    served = "blue served every request" if back.serves == "blue" else wording.serves(back.serves)
+    first = record.serving_first or "blue"
+    served = f"{first} served every request" if back.serves == first else wording.serves(back.serves)
     return f"{decided}; {wording.duration(back.decision_to_blue_s)} later {served}{whole}."
 
 

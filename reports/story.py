@@ -202,9 +202,18 @@ def _people(record: Record) -> Iterator[Fact]:
         value=record.operator or "not recorded",
         notes=(
             f"{record.strategy or 'unknown'} strategy, scope: {record.scope or 'unknown'}",
+            *_kept(_swapped(record)),
             *_attempts(record),
         ),
     )
+
+
+def _swapped(record: Record) -> str:
+    """Say whom the clauses mean by blue where another colour served before; empty where blue did (F.17)."""
+    first = record.serving_first
+    if first in {"", "blue"}:
+        return ""
+    return f"colours swapped: {first} served before, so blue in clauses and gates means the colour {first}"
 
 
 def _attempts(record: Record) -> tuple[str, ...]:

@@ -284,7 +284,7 @@ def _turns(record: Record) -> list[tuple[datetime, str, bool]]:
         if line.data.get("action") == "promote":
             found.append((line.time, "promoted", False))
         elif line.data.get("action") == "decommission":
-            found.append((line.time, "blue removed", False))
+            found.append((line.time, f"{record.serving_first or 'blue'} removed", False))
     for line in record.events(RESUMED):
         was_broken_off = line.data.get("interrupted") is True
         text = f"broken off, {line.data.get('procedure', 'resume')}" if was_broken_off else ""
@@ -296,7 +296,7 @@ def _turns(record: Record) -> list[tuple[datetime, str, bool]]:
     ]
     for line in record.events("rollback_finished"):
         serves = str(line.data.get("serves") or "who serves is unknown")
-        found.append((line.time, f"rolled back: {serves}", serves != "blue"))
+        found.append((line.time, f"rolled back: {serves}", serves != (record.serving_first or "blue")))
     return sorted(found)
 
 
