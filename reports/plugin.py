@@ -1,6 +1,7 @@
-"""The record's builders in a run: Allure's results from the scenarios, every other report from the finished record.
+"""The record's end in a run: Allure's results from the scenarios, every report, and the seal over all of it.
 
-Invariant: what breaks here is one line to the operator; the verdict and the exit code stay what they are.
+Invariants: what breaks here is one line to the operator, and the verdict and the exit code stay what they are; but a
+secret in the record is an error, and makes the run fail. A record that is gone on with is not sealed until it ends.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cutover.record import seal
 from fixtures.run import SESSION
-from reports import allure_page, allure_record, build
+from reports import allure_record, sealing
 from reports.allure import Collector
 from reports.allure_results import FOLDER
 
@@ -22,11 +24,17 @@ if TYPE_CHECKING:
     from cutover.runbook.upgrade import Upgrade
 
 _COLLECTOR = pytest.StashKey[Collector]()
+_MEANS = pytest.StashKey[sealing.Means]()
 
 
 @pytest.hookimpl
 def pytest_cutover_start(config: pytest.Config, upgrade: Upgrade) -> None:
-    """Begin to watch the scenarios."""
+    """Set an earlier attempt's seal aside, and begin to watch the scenarios."""
+    try:
+        seal.set_aside(upgrade.folder)
+    except OSError as problem:
+        _complain("the earlier seal's folder", str(problem))
+    config.stash[_MEANS] = sealing.Means.of_target(upgrade.target)
     known = config.stash[SESSION]
     collector = Collector.begin(config, upgrade, catalogue=known.catalogue, planned=known.planned)
     config.stash[_COLLECTOR] = collector
@@ -34,15 +42,11 @@ def pytest_cutover_start(config: pytest.Config, upgrade: Upgrade) -> None:
 
 @pytest.hookimpl
 def pytest_cutover_record(config: pytest.Config, folder: Path) -> None:
-    """Make every report of a finished record."""
-    for made in build.build(folder):
-        if made.problem:
-            _complain(made.name, made.problem)
+    """Make every report of a finished record, and seal it. Raises CouldNotMeasure: a secret stands in it."""
+    sealing.make_inputs(folder, _complain)
     for problem in _allure(config, folder):
         _complain(FOLDER, problem)
-    page = allure_page.build_page(folder)
-    if page is not None and page.problem:
-        _complain(page.name, page.problem)
+    sealing.complete(folder, config.stash.get(_MEANS, sealing.Means()), _complain)
 
 
 def _allure(config: pytest.Config, folder: Path) -> Iterator[str]:
