@@ -445,3 +445,20 @@ def test_a_journal_without_traffic_has_an_empty_section() -> None:
     document = full(("1.1a", "PASS")).judge("1.1a").document()["traffic"]
     assert (document["shares"], document["decisions"], document["rollback"]) == ([], [], None)
     assert (document["markers"], document["probe"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("reported", "result"),
+    [(("one", "two"), Result.PASS), (("one",), Result.NOT_RUN), (("two",), Result.NOT_RUN)],
+)
+def test_a_clause_with_two_scenarios_has_passed_when_both_reported(reported: tuple[str, ...], result: Result) -> None:
+    lines = Lines().add("plan", digest="d", clauses=[{"id": "1.1", "scenario": "one · two"}])
+    for name in reported:
+        lines.add("clause_started", "1.1", scenario=name)
+        lines.add("clause_finished", "1.1", scenario=name, result="PASS", reason="")
+    judged = verdict.compute(lines.entries, [clause("1.1")])
+    assert judged.clauses[0].record.result is result
+    if result is Result.NOT_RUN:
+        assert judged.clauses[0].kind is NotRunKind.UNREPORTED
+        assert judged.outcome is not Outcome.PASSED
+        assert judged.clauses[0].record.reason.startswith("planned, and no result was reported: ")

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SCHEMA = "cutover/verdict/v1"
 _EVIDENCE = ("before", "after", "missing", "changed", "added")
 _ROLLBACK_PHASE = "rollback"
+SCENARIOS_APART = " · "
+"""Between the scenarios of one clause, in the plan's line and in a verdict."""
 _HARDLY_ANY = 3
 """So many clauses are named in a reason; of more, the first ones and how many there are."""
 
@@ -186,7 +188,8 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
     if head is None:
         raise CouldNotMeasure("the journal holds no run", code="journal-empty", seen=f"{len(entries)} lines")
     known = attempts.split(entries)
-    judged = tuple(_judge(clause, known) for clause in clauses)
+    planned = _planned_scenarios(entries)
+    judged = tuple(_judge(clause, known, planned.get(clause.id, ())) for clause in clauses)
     load, evidence = _load(entries), _evidence(entries)
     newest = known[-1]
     since = _last_beginning(known)
@@ -302,7 +305,19 @@ def _broken_off(known: Sequence[Attempt]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _judge(clause: Clause, known: Sequence[Attempt]) -> Judged:
+def _planned_scenarios(entries: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
+    """Return the scenarios that the newest plan has for each clause; of a clause with one alone, none need be named."""
+    plan = next((entry for entry in reversed(entries) if entry.event == "plan"), None)
+    found = {}
+    for clause in plan.data.get("clauses", ()) if plan is not None else ():
+        scenarios = tuple(str(clause.get("scenario") or "").split(SCENARIOS_APART))
+        if len(scenarios) > 1:
+            found[str(clause.get("id"))] = scenarios
+    return found
+
+
+def _judge(clause: Clause, known: Sequence[Attempt], planned: Sequence[str] = ()) -> Judged:
+    """Return what a clause came to. planned: its scenarios, where it has several; each must have reported."""
     mine = attempts.decisive(known, clause.id)
     started = [entry for entry in mine if entry.event == "clause_started"]
     finished = [entry for entry in mine if entry.event == "clause_finished"]
@@ -316,11 +331,15 @@ def _judge(clause: Clause, known: Sequence[Attempt]) -> Judged:
     result = worst(Result(entry.data["result"]) for entry in finished)
     decisive = next(entry for entry in finished if entry.data["result"] == result)
     scenarios = dict.fromkeys(str(entry.data.get("scenario", "")) for entry in finished)
+    silent = [name for name in planned if name not in scenarios and clause.phase != _ROLLBACK_PHASE]
+    if result is Result.PASS and silent:
+        reason = f"planned, and no result was reported: {silent[0]}"
+        return _judged(clause, Result.NOT_RUN, kind=NotRunKind.UNREPORTED, reason=reason, started=finished[0].time)
     return Judged(
         record=ClauseRecord(
             id=clause.id,
             result=result,
-            scenario=" · ".join(name for name in scenarios if name),
+            scenario=SCENARIOS_APART.join(name for name in scenarios if name),
             started=started[0].time if started else None,
             finished=finished[-1].time if started else None,
             reason=str(decisive.data.get("reason", "")),
