@@ -59,6 +59,14 @@ class Told:
         return console.export_text()
 
 
+def test_an_upgrade_that_begins_with_green_serving_says_whom_blue_means() -> None:
+    told = Told().tell("observation", "P.5", what="roles", blue="green", green="blue", serving="green")
+    told.tell("weight", "3.1a", percent=10, target="blue")
+    assert "green serves, so blue below means the colour green, and green the colour blue" in told.lines[1]
+    usual = Told().tell("observation", "P.5", what="roles", blue="blue", green="green", serving="blue")
+    assert len(usual.lines) == 1
+
+
 def test_lines_have_times_and_say_start_and_end() -> None:
     told = Told().tell("clause_started", "P.1", scenario="Both are there")
     told.tell("clause_finished", "P.1", result="PASS", duration_s=1.25, reason="")

@@ -70,6 +70,30 @@ def test_the_first_weight_makes_bridge_and_canary_beside_the_route(
     assert routing.lint() == ()
 
 
+def test_the_next_upgrade_goes_the_other_way_on_the_routes_that_the_first_left(
+    routing: NginxRouting, cluster: MemoryCluster, journal: Journal
+) -> None:
+    """Green serves through the bridge; the new colour's own Service is beside the route (F.17)."""
+    routing.promote()
+    public: Any = None
+    stand_in: Any = cluster
+    roles = Roles(blue=GREEN, green=BLUE)
+    following = NginxRouting(NGINX, cluster=stand_in, public=public, roles=roles, journal=journal)
+    assert (following.primary_backend(), following.to_prepare(), following.lint()) == ("to-green", "", ())
+    assert "bridge" in routing.way
+    assert "bridge" not in following.way
+    following.shift(25)
+    canary = cluster.get("Ingress", "prod", "canary") or {}
+    assert canary["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] == BLUE.service
+    following.restore()
+    assert (following.primary_backend(), cluster.get("Ingress", "prod", "canary")) == ("to-green", None)
+    following.promote()
+    assert following.primary_backend() == BLUE.service
+    assert journal.last("weight", percent=100, target="blue") is not None
+    following.restore()
+    assert following.primary_backend() == "to-green", "the bridge stays: it is the way back"
+
+
 def test_the_next_weights_patch_the_version_that_was_read(routing: NginxRouting, cluster: MemoryCluster) -> None:
     routing.shift(10)
     version = (cluster.get("Ingress", "prod", "canary") or {})["metadata"]["resourceVersion"]

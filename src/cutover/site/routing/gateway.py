@@ -57,8 +57,14 @@ class _Route:
 class GatewayRouting(SiteRouting):
     """Weights of an HTTPRoute."""
 
-    way = "named green in the public HTTPRoute itself, which a ReferenceGrant in green's namespace allows"
     _settings: GatewayRoutes
+
+    @property
+    def way(self) -> str:
+        """The route itself, and a ReferenceGrant where green lives in another namespace."""
+        allowed = ", which a ReferenceGrant in green's namespace allows"
+        beside = self._roles.green.namespace == self._settings.namespace
+        return "named green in the public HTTPRoute itself" + ("" if beside else allowed)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ our last one, a restore never is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from cutover.errors import CutoverError, Refused, WrongInput
 from cutover.site.routing.drift import LastSet, facts_of
@@ -39,9 +39,6 @@ def is_ours(manifest: Mapping[str, Any]) -> bool:
 class SiteRouting(ABC):
     """The routes of a site. A weight is what the public host's answers show, not what an object says."""
 
-    way: ClassVar[str]
-    """How green is reached, as the record says it: completes "the run ..."."""
-
     def __init__(
         self, settings: Routing, *, cluster: Cluster, public: PublicHost, roles: Roles, journal: Journal | None = None
     ) -> None:
@@ -56,6 +53,11 @@ class SiteRouting(ABC):
     def assign_roles(self, roles: Roles) -> None:
         """Set who is blue (serves now) and who is green (where the upgrade goes)."""
         self._roles = roles
+
+    @property
+    @abstractmethod
+    def way(self) -> str:
+        """How green is reached, as the record says it: completes "the run ..."."""
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

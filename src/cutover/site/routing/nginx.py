@@ -43,8 +43,13 @@ class _Route:
 class NginxRouting(SiteRouting):
     """Canary annotations of the nginx Ingress controller and of those that honour them."""
 
-    way = "put a bridge Service, and the canary, beside the public route"
     _settings: NginxRoutes
+
+    @property
+    def way(self) -> str:
+        """The canary beside the public route, and a bridge where green lives in another namespace."""
+        beside = self._roles.green.namespace == self._settings.namespace
+        return "put the canary" + ("" if beside else ", and a bridge Service for it,") + " beside the public route"
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
