@@ -10,10 +10,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from rehearsal import succession
 from rehearsal.cli import drills
 from rehearsal.cli.common import items_option, object_bytes_option, profile_option, routing_option, say, shows_faults
 from rehearsal.environment import approving, layout, lifecycle, overrides, sandbox
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "rehearse-"
 _INJECTOR_BOUND_S = 60.0
+_FAILED = 1
 _BY_SIGNAL = 128
 _INTERRUPTED = _BY_SIGNAL + signal.SIGINT
 _REQUESTS_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -52,8 +54,8 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
 )
 @click.option(
     "--drill",
-    type=click.Choice(list(drills.DRILLS)),
-    help="Bring the site to a phase, then perform a drill on it instead of the upgrade.",
+    type=click.Choice([*drills.DRILLS, drills.ALL]),
+    help="Bring the site to a phase, then perform a drill on it instead of the upgrade; all: each, on its own site.",
 )
 @click.option(
     "--record",
@@ -73,6 +75,7 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
     metavar="N",
     help="Raise rate and bakes so that the run sends at least N public requests.",
 )
+@click.option("--chain", is_flag=True, help="Upgrade after upgrade, to the newest release there is, on the one site.")
 @click.option("--keep", is_flag=True, help="Leave the environment up afterwards.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @shows_faults
@@ -87,6 +90,7 @@ def rehearse(
     routing: Kind | None,
     profile: Profile | None,
     requests: int | None,
+    chain: bool,
     keep: bool,
     dry_run: bool,
 ) -> None:
@@ -97,8 +101,9 @@ def rehearse(
     """
     from rehearsal.environment import sitedata, target  # noqa: PLC0415 - bring much along; help is told at once
 
-    if drill and names:
-        raise EnvironmentFault("a drill is performed without faults", do="give --drill or --fault", exit_code=2)
+    _require_one_way(drill=bool(drill), faults=bool(names), chain=chain)
+    if drill == drills.ALL:
+        _every(record.absolute(), dry_run=dry_run)
     drilled = drills.DRILLS[drill] if drill else None
     armed = listed.named(names, strategy or "gradual")
     history = sitedata.History.wanted(items, object_bytes)
@@ -111,7 +116,17 @@ def rehearse(
     place = layout.Place.named(f"{_PREFIX}{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     run = _run_command(place, record.absolute(), strategy, until=drilled.until if drilled else None)
     if dry_run:
-        _explain(place, run, armed, history or sitedata.History(), shape, drill=drilled, record=record, keep=keep)
+        _explain(
+            place,
+            run,
+            armed,
+            history or sitedata.History(),
+            shape,
+            drill=drilled,
+            record=record,
+            chain=chain,
+            keep=keep,
+        )
         return
     lifecycle.remove_dead(_PREFIX)
     removed = not keep
@@ -119,12 +134,18 @@ def rehearse(
         came_up_s = _come_up(place, history, shape, keep=keep)
         say(f"blue {layout.RELEASE_FROM} serves after {came_up_s:.1f} s")
         if drilled is None or drilled.until != 0:
-            code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
+            if drilled is not None and drilled.is_widened:
+                approving.approve(place, ("--strategy", strategy) if strategy else ())
+            with drilled.armed(place) if drilled is not None else contextlib.nullcontext():
+                code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
         else:
             code = drilled.code_before
+        if chain and code == 0:
+            code = _chain(place, run, record.absolute())
         if drilled is not None and code == drilled.code_before:
             say(f"drill {drilled.name}: {drilled.title}")
             code = _drill(place, drilled, record.absolute())
+        code = _search(place, record.absolute()) or code
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PartFailed:
@@ -139,11 +160,66 @@ def rehearse(
     sys.exit(code)
 
 
+def _require_one_way(*, drill: bool, faults: bool, chain: bool) -> None:
+    """Refuse what does not go together. Raises: EnvironmentFault (exit 2)."""
+    if drill and faults:
+        raise EnvironmentFault("a drill is performed without faults", do="give --drill or --fault", exit_code=2)
+    if chain and (drill or faults):
+        raise EnvironmentFault(
+            "a chain of upgrades is performed without drills and faults",
+            do="give --chain alone, or --drill or --fault without it",
+            exit_code=2,
+        )
+
+
+def _chain(place: layout.Place, run: Sequence[str], record: Path) -> int:
+    """Perform the upgrades after the first until one does not pass, tell what all came to; return the exit code."""
+    code = 0
+    for step in succession.STEPS[1:]:
+        say(f"next upgrade: {step}; first category B of {step.origin}, which {step.wanted} relies on")
+        code = _attend(*sandbox.spawn(place, succession.contraction(record, place), new_group=True))
+        if code == 0:
+            succession.point_at(place, step)
+            approving.approve(place, _scope(run))
+            code = _attend(*sandbox.spawn(place, run, new_group=True))
+        if code:
+            break
+    done = succession.told(record, place)
+    for line in succession.lines(done):
+        say(line)
+    return code if code or succession.is_sound(done) else _FAILED
+
+
+def _search(place: layout.Place, record: Path) -> int:
+    """Look for the site's secrets in what was left behind; return 0 when none is there."""
+    from rehearsal import canaries  # noqa: PLC0415 - as above
+
+    code, lines = canaries.report(place, canaries.left_behind(place, record))
+    for line in lines:
+        say(line)
+    return code
+
+
+def _every(record: Path, *, dry_run: bool) -> NoReturn:
+    """Perform every drill with the options of this command line, tell what all came to, and end the process."""
+    from rehearsal import every  # noqa: PLC0415 - only where it is asked for
+
+    context = click.get_current_context()
+    given = {**context.params, "drill": None, "record": None, "dry_run": False}
+    options = drills.options(context.command.params, given)
+    if dry_run:
+        for name in drills.DRILLS:
+            say(shlex.join(["./cutover", "rehearse", "--drill", name, "--record", str(record), *options]))
+        sys.exit(0)
+    _, code = every.perform(list(drills.DRILLS), options, record, say)
+    sys.exit(code)
+
+
 def _drill(place: layout.Place, drill: drills.Drill, record: Path) -> int:
     """Perform a drill's commands until one does not succeed; return the exit code of the last."""
     code = 0
-    for command in drill.commands(place, record):
-        code = drill.exit_code(_attend(*sandbox.spawn(place, command, new_group=True)))
+    for number, command in enumerate(drill.commands(place, record)):
+        code = drill.exit_code(number, _attend(*sandbox.spawn(place, command, new_group=True)))
         if code:
             break
     return code
@@ -169,6 +245,7 @@ def _explain(
     *,
     drill: drills.Drill | None,
     record: Path,
+    chain: bool,
     keep: bool,
 ) -> None:
     from rehearsal.environment import target  # noqa: PLC0415 - as above
@@ -189,11 +266,15 @@ def _explain(
         say(f"   expected: {fault.clause} fails{said}, exit code {fault.exit_code}, {fault.serves} serves")
         for name, value in fault.policy.items():
             say(f"   policy for it: {name} = {value}")
+    for step in succession.STEPS[1:] if chain else ():
+        say(f"   then {shlex.join(succession.contraction(record.absolute(), place))}")
+        say(f"   and {step}, approved anew, with the colours swapped: {shlex.join(run)}")
     if drill is not None:
         say(f"   then {drill.title}")
         for command in drill.commands(place, record.absolute()):
             say(f"   {shlex.join(command)}")
-    say(f"3  environment {'kept' if keep else 'removed'}; exit code of the {'drill' if drill else 'run'}")
+    told = "drill" if drill else "chain" if chain else "run"
+    say(f"3  environment {'kept' if keep else 'removed'}; exit code of the {told}")
 
 
 def _come_up(place: layout.Place, history: History | None, shape: Shape, *, keep: bool) -> float:
