@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from reports.story import Story
 
 NAME: Final = "report.pdf"
-_ATTESTATIONS: Final = "attestations/*.dsse.json"
+_BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_ENVELOPES: Final = {".dsse.json": "application/vnd.dsse.envelope.v1+json", ".sigstore.json": _BUNDLE}
+"""Attestations by the end of their name: signed with a key, or under an identity; with their media type."""
 _STAMP_MARGIN: Final = 9.0
 _STAMP_LEADING: Final = 1.36
-_ENVELOPE: Final = "application/vnd.dsse.envelope.v1+json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,11 @@ class Signed:
 def build(record: Record, *, to_be_signed: bool = False) -> bytes:
     """Return the document without a signature; to_be_signed: with room for one, where it else says that it has none."""
     pdf_type.register()
-    told, room, stream = stories.tell(record), pdf_first.Room(), io.BytesIO()
+    told, stream = stories.tell(record), io.BytesIO()
+    carried = attachments(record)
+    room = pdf_first.Room(to_be_signed=to_be_signed, carried=tuple(one.name for one in carried))
     flowables: list[Flowable] = [
-        *pdf_first.page(record, told, room, to_be_signed=to_be_signed),
+        *pdf_first.page(record, told, room),
         *pdf_sections.every(record, html.facts(record)),
     ]
     _Document(stream).multiBuild(flowables, canvasmaker=_canvas(told))
@@ -63,7 +66,7 @@ def build(record: Record, *, to_be_signed: bool = False) -> bytes:
         producer=" ".join((author, record.versions.get(author, ""))).strip(),
         time=record.finished,
     )
-    return pdf_archive.archived(stream.getvalue(), about, attachments(record), room.place)
+    return pdf_archive.archived(stream.getvalue(), about, carried, room.place)
 
 
 def sign(record: Record, key: SigningKey, *, now: datetime, timestamp_url: str = "") -> Signed:
@@ -99,9 +102,12 @@ def attachments(record: Record) -> list[Attachment]:
         found.append(
             Attachment(name=verdict.name, content=verdict.read_bytes(), description="The verdict, for machines")
         )
-    for path in sorted(record.folder.glob(_ATTESTATIONS)):
-        text = f"Attestation {path.name.removesuffix('.dsse.json')}, a signed envelope (DSSE)"
-        found.append(Attachment(name=path.name, content=path.read_bytes(), description=text, media_type=_ENVELOPE))
+    for path in sorted((record.folder / "attestations").glob("*.json")):
+        ending = next((one for one in _ENVELOPES if path.name.endswith(one)), "")
+        if ending:
+            text = f"Attestation {path.name.removesuffix(ending)}, signed"
+            media_type = _ENVELOPES[ending]
+            found.append(Attachment(name=path.name, content=path.read_bytes(), description=text, media_type=media_type))
     return found
 
 

@@ -58,17 +58,34 @@ _HEAD_ROOM: Final = 38.0
 
 @dataclass(slots=True, kw_only=True)
 class Room:
-    """Where the room for the signature came to lie; known once the page was drawn."""
+    """The room for the signature."""
 
+    to_be_signed: bool
+    carried: tuple[str, ...] = ()
+    """The names of the files inside of the document."""
     place: Place | None = None
+    """Where it came to lie; known once the page was drawn, and only for a document that is to be signed."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return what stands in it where there will be no signature."""
+        if any(name.endswith(".sigstore.json") for name in self.carried):
+            return (
+                "Not signed itself",
+                "The attestations inside of it are, under an identity",
+                "that Sigstore vouches for.",
+            )
+        if self.carried[1:]:
+            return ("Not signed itself", "The attestations inside of it are, with a key.")
+        return ("Not signed", "The site names no key that signs its records.", "No signature proves what stands here.")
 
 
 class _SignatureRoom(Flowable):  # type: ignore[misc]  # reportlab ships no types
     """A frame that a signature fills, or that says that there is none."""
 
-    def __init__(self, room: Room, *, to_be_signed: bool) -> None:
+    def __init__(self, room: Room) -> None:
         super().__init__()
-        self._room, self._to_be_signed = room, to_be_signed
+        self._room = room
 
     def wrap(self, _width: float, _height: float) -> tuple[float, float]:
         """Return the size."""
@@ -79,28 +96,24 @@ class _SignatureRoom(Flowable):  # type: ignore[misc]  # reportlab ships no type
         width, height = SIGNATURE
         self.canv.setStrokeColor(LINE)
         self.canv.setLineWidth(0.8)
-        self.canv.setDash(*([] if self._to_be_signed else [3, 2]))
+        self.canv.setDash(*([] if self._room.to_be_signed else [3, 2]))
         self.canv.roundRect(0, 0, width, height, 3, stroke=1, fill=0)
         self.canv.setDash()
-        if self._to_be_signed:
+        if self._room.to_be_signed:
             left, bottom = self.canv.absolutePosition(0, 0)
             self._room.place = Place(
                 page=self.canv.getPageNumber() - 1, left=left, bottom=bottom, right=left + width, top=bottom + height
             )
             return
         self.canv.setFillColor(SOFT)
-        lines = (
-            ("Not signed", BOLD, 9.0),
-            ("The site names no key that signs its records.", SANS, 7.2),
-            ("What is written here is proven by no signature.", SANS, 7.2),
-        )
-        for number, (text, font, size) in enumerate(lines):
+        for number, text in enumerate(self._room.words):
+            font, size = (SANS, 7.2) if number else (BOLD, 9.0)
             pdf_type.write(self.canv, 10, height - 20 - 13 * number, text, font=font, size=size)
 
 
-def page(record: Record, story: Story, room: Room, *, to_be_signed: bool) -> Iterator[Flowable]:
+def page(record: Record, story: Story, room: Room) -> Iterator[Flowable]:
     """Yield the first page, and the contents after it."""
-    top = [*_top(story), _people_and_facts(story), Spacer(1, 5), _seal(story, room, to_be_signed=to_be_signed)]
+    top = [*_top(story), _people_and_facts(story), Spacer(1, 5), _seal(story, room)]
     yield from top
     left = HEIGHT - sum(_height(one) for one in top)
     drawings = (timeline.draw(record, width=PICTURE, stretch=stretch) for stretch in _STRETCHES)
@@ -213,15 +226,16 @@ def _change(change: Change) -> Sequence[Paragraph]:
     return [p(f"{change.role.upper()} {change.release}", _LABEL), rich(*told)]
 
 
-def _seal(story: Story, room: Room, *, to_be_signed: bool) -> Table:
+def _seal(story: Story, room: Room) -> Table:
     digests = ((story.digest_label, story.digest or "none"), *story.digests)
     told: list[Flowable] = [p("WHAT THIS DOCUMENT TELLS OF, BY ITS SHA-256", _LABEL)]
     for number, (name, digest) in enumerate(digests):
         if digest not in {other for _, other in digests[:number]}:
             told.append(rich((name, "soft"), (digest.removeprefix("sha256:"), "code")))
     told.append(p(story.signature, SMALL))
+    told.append(p(f"inside of this file: {', '.join(room.carried) or 'nothing'}", SMALL))
     width, _ = SIGNATURE
-    band = Table([[told, _SignatureRoom(room, to_be_signed=to_be_signed)]], colWidths=[WIDTH - width, width])
+    band = Table([[told, _SignatureRoom(room)]], colWidths=[WIDTH - width, width])
     band.setStyle(
         look(
             [
