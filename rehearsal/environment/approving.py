@@ -28,6 +28,11 @@ PUBLIC_KEY = "approver.pub"
 MEANING = "This site is disposable: everything in this plan may be performed on it."
 _KEY = "approver.key"
 _BOUND_S = 60.0
+_FAILED = {
+    "keys": "the key of the rehearsal's records could not be made",
+    "": "the plan of the rehearsal could not be approved",
+}
+"""What it means that a command did not succeed, by its name."""
 
 
 def make_key(place: layout.Place) -> None:
@@ -44,16 +49,17 @@ def make_key(place: layout.Place) -> None:
 def approve(place: layout.Place, scope: Sequence[str]) -> None:
     """Sign the plan of a run. scope: the options of the run that decide its plan. Raises: PartFailed."""
     plan = place.root / "plan.json"
-    plan.write_text(_cutover("plan", "--target", str(place.target), "--json", *scope), encoding="utf-8")
+    plan.write_text(cutover("plan", "--target", str(place.target), "--json", *scope), encoding="utf-8")
     said = ("--as", APPROVER, "--meaning", MEANING, "--covers", "all", "--key", str(place.root / _KEY))
-    _cutover("approve", "--plan", str(plan), "--target", str(place.target), *said)
+    cutover("approve", "--plan", str(plan), "--target", str(place.target), *said)
 
 
-def _cutover(*arguments: str) -> str:
+def cutover(*arguments: str) -> str:
+    """Return what a command of the harness prints. Raises: PartFailed."""
     command = [sys.executable, "-m", "cutover.cli", *arguments]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_BOUND_S, check=False
     )
     if done.returncode != 0:
-        raise PartFailed("the plan of the rehearsal could not be approved", seen=done.stderr.strip()[:1000])
+        raise PartFailed(_FAILED.get(arguments[0], _FAILED[""]), seen=done.stderr.strip()[:1000])
     return done.stdout

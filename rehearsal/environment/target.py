@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyrage
 import yaml
 
-from rehearsal.environment import approving, layout, parts, pki, routes, sitedata
+from rehearsal.environment import approving, layout, parts, pki, routes, signing, sitedata
 from rehearsal.node.catalogue import REPOSITORY
 from rehearsal.node.images import resolve
 
@@ -82,6 +82,7 @@ def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.Histor
     identity = pyrage.x25519.Identity.generate()
     pki.write_private(place.root / "backup.agekey", f"{identity}\n".encode("ascii"))
     approving.make_key(place)
+    signing.make_key(place)
     for colour in ("blue", "green"):
         text = values(place, known, colour, profile=shape.profile)
         pki.write_private(place.root / f"values-{colour}.yaml", text.encode("utf-8"))
@@ -188,6 +189,7 @@ def target_text(
         ("backup", {"age_recipient": recipient, "age_identity_file": "backup.agekey"}),
         ("documents", {"current_version": "docs/CURRENT_VERSION.md", "changelog": "docs/CHANGELOG.md"}),
         ("fixtures", {"scan_image": "test-image:latest", "attestation_bundle": "test-bundle.tar.gz"}),
+        ("signing", signing.target_table()),
         ("[approval.approvers]", {"name": approving.APPROVER, "key_file": approving.PUBLIC_KEY}),
     ]
     head: dict[str, Any] = {

@@ -180,3 +180,13 @@ def test_commands_have_time_for_as_many_items_as_there_are(
 ) -> None:
     text = target.target_text(written, known, recipient="age1x", history=sitedata.History(items=items))
     assert tomllib.loads(text)["operator"]["default_timeout_s"] == timeout_s
+
+
+def test_a_rehearsal_has_a_key_of_its_own_for_its_records_and_says_what_that_is_worth(written: Place) -> None:
+    """What signs the records is beside the target, and the trust root says that it proves nothing about a site."""
+    table = tomllib.loads(written.target.read_text())["signing"]
+    assert (written.root / table["key"]).stat().st_mode & 0o777 == 0o600
+    assert table["timestamp_url"].startswith("http://timestamps.stella.test:")
+    root = json.loads((written.root / table["trust_root"]).read_text())
+    assert root["notice"].startswith("rehearsal only")
+    assert [one["name"] for one in root["keys"]] == ["rehearsal (a key that its own environment made)"]

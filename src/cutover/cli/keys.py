@@ -37,7 +37,23 @@ def keys() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="An earlier trust root: the new one believes its keys too, so that its records stay verifiable.",
 )
-def init(*, folder: Path, name: str | None, notice: str, passphrase_env: str | None, earlier: Path | None) -> None:
+@click.option(
+    "--timestamping",
+    "authorities",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A certificate (PEM or DER) of the timestamping authority whose times readers believe; repeatable.",
+)
+def init(
+    *,
+    folder: Path,
+    name: str | None,
+    notice: str,
+    passphrase_env: str | None,
+    earlier: Path | None,
+    authorities: tuple[Path, ...],
+) -> None:
     """Make a signing key with its certificate in DIR, and the trust root that readers verify with.
 
     The key (mode 0600) stays where upgrades are performed; the trust root goes to whoever reads records, by another way
@@ -50,7 +66,14 @@ def init(*, folder: Path, name: str | None, notice: str, passphrase_env: str | N
       cutover keys init signing-2028 --trust-root signing/record-trust-root.json
     """  # noqa: D301 (click reads the escape)
     from cutover.errors import Refused, WrongInput  # noqa: PLC0415  # none of it is needed by --help
-    from cutover.record.keys import CERTIFICATE_FILE, KEY_FILE, TRUST_ROOT_FILE, SigningKey, TrustRoot  # noqa: PLC0415
+    from cutover.record.keys import (  # noqa: PLC0415
+        CERTIFICATE_FILE,
+        KEY_FILE,
+        TRUST_ROOT_FILE,
+        SigningKey,
+        TrustRoot,
+        read_certificates,
+    )
     from cutover.runbook import approval  # noqa: PLC0415
 
     passphrase = os.environ.get(passphrase_env) if passphrase_env else None
@@ -71,7 +94,8 @@ def init(*, folder: Path, name: str | None, notice: str, passphrase_env: str | N
             state="nothing was changed",
         )
     made = SigningKey.make(name if name is not None else approval.executor())
-    trusted = made.trust_root(notice=notice)
+    times = [one for path in authorities for one in read_certificates(path)]
+    trusted = made.trust_root(notice=notice).with_timestamping(*times)
     if earlier is not None:
         trusted = TrustRoot.load(earlier).joined(trusted)
     try:

@@ -311,6 +311,15 @@ def _demand_chain(
         )
 
 
+def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    """Read certificates from a file, PEM or one in DER. Raises WrongInput: it holds none."""
+    raw = _read(path, "certificate")
+    try:
+        return (x509.load_der_x509_certificate(raw),)
+    except ValueError:
+        return tuple(_certificates(raw, str(path)))
+
+
 def _certificates(pem: bytes, item: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
