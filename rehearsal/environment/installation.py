@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rehearsal.environment import layout, parts, probes, routes
+from rehearsal.environment import canaries, layout, parts, probes, routes
 from rehearsal.environment.api import ApiClient
 from rehearsal.environment.commands import run_logged
 from rehearsal.environment.errors import PartFailed
@@ -47,9 +47,11 @@ def contents(scene: parts.Scene, extent: Extent) -> tuple[list[parts.Part], list
 
 
 def _namespace(scene: parts.Scene) -> None:
-    """Make what belongs to no release: the namespace, and the public route."""
+    """Make what belongs to no release: the namespace, a Secret of the operator's, and the public route."""
     with ApiClient(scene.place) as api:
         api.create("/api/v1/namespaces", {"metadata": {"name": layout.BLUE_NAMESPACE}})
+        secret = canaries.Canaries.read(scene.place.root).manifest
+        api.create(f"/api/v1/namespaces/{layout.BLUE_NAMESPACE}/secrets", secret)
         if scene.routing == "gateway":
             routes.define(api, Path(scene.tools["gateway-api-crds"]))
         routes.create(api, scene.routing)

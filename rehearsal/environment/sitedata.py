@@ -20,6 +20,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from rehearsal.environment import layout, parts, sandbox
 from rehearsal.environment.commands import lines_of
@@ -49,6 +50,8 @@ _LARGE_ITEMS = 20_000
 _DISK_BYTES_PER_ITEM = 8192
 """What an item takes besides its content, in database, log and store, generously: the cached set and one copy of it."""
 _LOOK_S = 0.5
+_AWKWARD = "/+&='%"
+"""What a connection string, a page or a shell escapes: whoever passes a password on has to know how."""
 _MAKING = ".making-"
 
 
@@ -120,8 +123,8 @@ class Secrets:
     def fresh(cls) -> Secrets:
         """Make new random ones."""
         return cls(
-            admin_password=secrets.token_urlsafe(18),
-            password=secrets.token_urlsafe(18),
+            admin_password=secrets.token_urlsafe(18) + _AWKWARD,
+            password=secrets.token_urlsafe(18) + _AWKWARD,
             access_key=secrets.token_hex(10),
             secret_key=secrets.token_hex(20),
         )
@@ -140,7 +143,7 @@ class Secrets:
     def dsn(self, database: str, *, host: str = "postgres.stella.test", admin: bool = False) -> str:
         """Return a connection URL."""
         user, password = ("postgres", self.admin_password) if admin else (ROLE, self.password)
-        return f"postgresql://{user}:{password}@{host}:5432/{database}"
+        return f"postgresql://{user}:{quote(password, safe='')}@{host}:5432/{database}"
 
 
 def digest(tools: parts.Tools, history: History | None = None) -> str:

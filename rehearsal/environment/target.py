@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyrage
 import yaml
 
-from rehearsal.environment import approving, layout, parts, pki, routes, signing, sitedata
+from rehearsal.environment import approving, canaries, layout, parts, pki, routes, signing, sitedata
 from rehearsal.node.catalogue import REPOSITORY
 from rehearsal.node.images import resolve
 
@@ -82,6 +82,7 @@ def write(place: layout.Place, known: sitedata.Secrets, history: sitedata.Histor
     identity = pyrage.x25519.Identity.generate()
     pki.write_private(place.root / "backup.agekey", f"{identity}\n".encode("ascii"))
     approving.make_key(place)
+    canaries.Canaries.fresh().write(place.root)
     signing.make_key(place)
     for colour in ("blue", "green"):
         text = values(place, known, colour, profile=shape.profile)
@@ -137,6 +138,7 @@ def target_text(
     routing: routes.Kind = routes.DEFAULT,
 ) -> str:
     """Return the target file's text."""
+    planted = canaries.Canaries.read(place.root)
     wanted = resolve(place.images, f"{REPOSITORY}:{layout.RELEASE_TO}")
     tables: list[tuple[str, Mapping[str, Any]]] = [
         ("upgrade", {"from": layout.RELEASE_FROM, "to": layout.RELEASE_TO, "image_digests": [wanted.digest]}),
@@ -145,7 +147,7 @@ def target_text(
             {
                 "host": "local://",
                 "path": [str(place.bin)],
-                "environment": parts.operator_environment(place),
+                "environment": {**parts.operator_environment(place), **planted.variables},
                 "default_timeout_s": max(_COMMAND_S, history.items // _ITEMS_PER_COMMAND_S),
             },
         ),

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -158,8 +159,8 @@ def test_secrets_are_kept_for_their_owner_and_make_connection_urls(tmp_path: Pat
     known.write(tmp_path)
     assert sitedata.Secrets.read(tmp_path) == known
     assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
-    assert known.dsn("x", host="h") == f"postgresql://stellaops:{known.password}@h:5432/x"
-    assert known.dsn("x", admin=True).startswith(f"postgresql://postgres:{known.admin_password}@")
+    assert known.dsn("x", host="h") == f"postgresql://stellaops:{quote(known.password, safe='')}@h:5432/x"
+    assert known.dsn("x", admin=True).startswith(f"postgresql://postgres:{quote(known.admin_password, safe='')}@")
 
 
 def test_the_end_of_a_log_is_told_and_a_missing_one_is_empty(tmp_path: Path) -> None:
