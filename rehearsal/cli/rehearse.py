@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -54,8 +54,8 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
 )
 @click.option(
     "--drill",
-    type=click.Choice([*drills.DRILLS, drills.ALL]),
-    help="Bring the site to a phase, then perform a drill on it instead of the upgrade; all: each, on its own site.",
+    type=click.Choice(list(drills.DRILLS)),
+    help="Bring the site to a phase, then perform a drill on it instead of the upgrade.",
 )
 @click.option(
     "--record",
@@ -102,8 +102,6 @@ def rehearse(
     from rehearsal.environment import sitedata, target  # noqa: PLC0415 - bring much along; help is told at once
 
     _require_one_way(drill=bool(drill), faults=bool(names), chain=chain)
-    if drill == drills.ALL:
-        _every(record.absolute(), dry_run=dry_run)
     drilled = drills.DRILLS[drill] if drill else None
     armed = listed.named(names, strategy or "gradual")
     history = sitedata.History.wanted(items, object_bytes)
@@ -134,10 +132,7 @@ def rehearse(
         came_up_s = _come_up(place, history, shape, keep=keep)
         say(f"blue {layout.RELEASE_FROM} serves after {came_up_s:.1f} s")
         if drilled is None or drilled.until != 0:
-            if drilled is not None and drilled.is_widened:
-                approving.approve(place, ("--strategy", strategy) if strategy else ())
-            with drilled.armed(place) if drilled is not None else contextlib.nullcontext():
-                code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
+            code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
         else:
             code = drilled.code_before
         if chain and code == 0:
@@ -145,7 +140,6 @@ def rehearse(
         if drilled is not None and code == drilled.code_before:
             say(f"drill {drilled.name}: {drilled.title}")
             code = _drill(place, drilled, record.absolute())
-        code = _search(place, record.absolute()) or code
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PartFailed:
@@ -190,36 +184,11 @@ def _chain(place: layout.Place, run: Sequence[str], record: Path) -> int:
     return code if code or succession.is_sound(done) else _FAILED
 
 
-def _search(place: layout.Place, record: Path) -> int:
-    """Look for the site's secrets in what was left behind; return 0 when none is there."""
-    from rehearsal import canaries  # noqa: PLC0415 - as above
-
-    code, lines = canaries.report(place, canaries.left_behind(place, record))
-    for line in lines:
-        say(line)
-    return code
-
-
-def _every(record: Path, *, dry_run: bool) -> NoReturn:
-    """Perform every drill with the options of this command line, tell what all came to, and end the process."""
-    from rehearsal import every  # noqa: PLC0415 - only where it is asked for
-
-    context = click.get_current_context()
-    given = {**context.params, "drill": None, "record": None, "dry_run": False}
-    options = drills.options(context.command.params, given)
-    if dry_run:
-        for name in drills.DRILLS:
-            say(shlex.join(["./cutover", "rehearse", "--drill", name, "--record", str(record), *options]))
-        sys.exit(0)
-    _, code = every.perform(list(drills.DRILLS), options, record, say)
-    sys.exit(code)
-
-
 def _drill(place: layout.Place, drill: drills.Drill, record: Path) -> int:
     """Perform a drill's commands until one does not succeed; return the exit code of the last."""
     code = 0
-    for number, command in enumerate(drill.commands(place, record)):
-        code = drill.exit_code(number, _attend(*sandbox.spawn(place, command, new_group=True)))
+    for command in drill.commands(place, record):
+        code = drill.exit_code(_attend(*sandbox.spawn(place, command, new_group=True)))
         if code:
             break
     return code
