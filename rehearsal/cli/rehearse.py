@@ -17,7 +17,7 @@ import click
 from rehearsal import succession
 from rehearsal.cli import drills
 from rehearsal.cli.common import items_option, object_bytes_option, profile_option, routing_option, say, shows_faults
-from rehearsal.environment import approving, layout, lifecycle, overrides, sandbox
+from rehearsal.environment import approving, layout, lifecycle, overrides, sandbox, signing
 from rehearsal.environment import faults as listed
 from rehearsal.environment.errors import EnvironmentFault, PartFailed
 
@@ -140,7 +140,7 @@ def rehearse(
         if drilled is not None and code == drilled.code_before:
             say(f"drill {drilled.name}: {drilled.title}")
             code = _drill(place, drilled, record.absolute())
-        code = _search(place, record.absolute()) or code
+        _say_how_to_verify(place, record.absolute())
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PartFailed:
@@ -185,14 +185,15 @@ def _chain(place: layout.Place, run: Sequence[str], record: Path) -> int:
     return code if code or succession.is_sound(done) else _FAILED
 
 
-def _search(place: layout.Place, record: Path) -> int:
-    """Look for the site's secrets in what was left behind; return 0 when none is there."""
-    from rehearsal import canaries  # noqa: PLC0415 - as above
-
-    code, lines = canaries.report(place, canaries.left_behind(place, record))
-    for line in lines:
-        say(line)
-    return code
+def _say_how_to_verify(place: layout.Place, record: Path) -> None:
+    """Keep the trust root of what the environment signed, and say what to do with it."""
+    try:
+        kept = signing.keep_trust_root(place, record)
+    except (OSError, ValueError) as problem:
+        say(f"the trust root was not kept: {problem}")
+        return
+    if kept is not None:
+        say(f"verify with ./cutover verify RECORD --trust-root {shlex.quote(str(kept))}")
 
 
 def _drill(place: layout.Place, drill: drills.Drill, record: Path) -> int:

@@ -13,12 +13,14 @@ import pyrage
 import pytest
 import yaml
 
-from rehearsal.environment import approving, layout, prometheus, routes, sitedata, target
+from rehearsal.environment import approving, layout, prometheus, routes, signing, sitedata, target
 from rehearsal.environment.errors import PartFailed
 from rehearsal.node.catalogue import REPOSITORY, platform_images
 from rehearsal.node.images import build_layout
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rehearsal.environment.layout import Place
 
 NOW = dt.datetime(2027, 4, 1, 12, 0, tzinfo=dt.UTC)
@@ -190,3 +192,17 @@ def test_a_rehearsal_has_a_key_of_its_own_for_its_records_and_says_what_that_is_
     root = json.loads((written.root / table["trust_root"]).read_text())
     assert root["notice"].startswith("rehearsal only")
     assert [one["name"] for one in root["keys"]] == ["rehearsal (a key that its own environment made)"]
+
+
+def test_the_trust_root_outlives_the_environment_beside_the_records(written: Place, tmp_path: Path) -> None:
+    """A second rehearsal's key is believed beside the first one's, by the one file in the folder of the records."""
+    kept = signing.keep_trust_root(written, tmp_path)
+    assert kept is not None
+    assert signing.keep_trust_root(written, tmp_path) == kept
+    assert len(json.loads(kept.read_text())["keys"]) == 1
+    for name in (signing.KEY, signing.CERTIFICATE, signing.TRUST_ROOT):
+        (written.root / name).unlink()
+    signing.make_key(written)
+    signing.keep_trust_root(written, tmp_path)
+    root = json.loads(kept.read_text())
+    assert [len(root[name]) for name in ("keys", "certificates", "timestamping")] == [2, 2, 0]
