@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -54,8 +54,8 @@ def _fault_names(_context: click.Context, _parameter: click.Parameter, begun: st
 )
 @click.option(
     "--drill",
-    type=click.Choice(list(drills.DRILLS)),
-    help="Bring the site to a phase, then perform a drill on it instead of the upgrade.",
+    type=click.Choice([*drills.DRILLS, drills.ALL]),
+    help="Bring the site to a phase, then perform a drill on it instead of the upgrade; all: each, on its own site.",
 )
 @click.option(
     "--record",
@@ -102,6 +102,8 @@ def rehearse(
     from rehearsal.environment import sitedata, target  # noqa: PLC0415 - bring much along; help is told at once
 
     _require_one_way(drill=bool(drill), faults=bool(names), chain=chain)
+    if drill == drills.ALL:
+        _every(record.absolute(), dry_run=dry_run)
     drilled = drills.DRILLS[drill] if drill else None
     armed = listed.named(names, strategy or "gradual")
     history = sitedata.History.wanted(items, object_bytes)
@@ -131,15 +133,13 @@ def rehearse(
     try:
         came_up_s = _come_up(place, history, shape, keep=keep)
         say(f"blue {layout.RELEASE_FROM} serves after {came_up_s:.1f} s")
-        if drilled is None or drilled.until != 0:
-            code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
+        if drilled is not None:
+            code = _drill(place, drilled, run, record.absolute(), strategy)
         else:
-            code = drilled.code_before
+            code = _perform(place, run, armed, record.absolute(), strategy or "gradual")
         if chain and code == 0:
             code = _chain(place, run, record.absolute())
-        if drilled is not None and code == drilled.code_before:
-            say(f"drill {drilled.name}: {drilled.title}")
-            code = _drill(place, drilled, record.absolute())
+        code = _search(place, record.absolute()) or code
         _say_how_to_verify(place, record.absolute())
     except KeyboardInterrupt:
         code = _INTERRUPTED
@@ -185,6 +185,16 @@ def _chain(place: layout.Place, run: Sequence[str], record: Path) -> int:
     return code if code or succession.is_sound(done) else _FAILED
 
 
+def _search(place: layout.Place, record: Path) -> int:
+    """Look for the site's secrets in what was left behind; return 0 when none is there."""
+    from rehearsal import canaries  # noqa: PLC0415 - as above
+
+    code, lines = canaries.report(place, canaries.left_behind(place, record))
+    for line in lines:
+        say(line)
+    return code
+
+
 def _say_how_to_verify(place: layout.Place, record: Path) -> None:
     """Keep the trust root of what the environment signed, and say what to do with it."""
     try:
@@ -196,11 +206,34 @@ def _say_how_to_verify(place: layout.Place, record: Path) -> None:
         say(f"verify with ./cutover verify RECORD --trust-root {shlex.quote(str(kept))}")
 
 
-def _drill(place: layout.Place, drill: drills.Drill, record: Path) -> int:
-    """Perform a drill's commands until one does not succeed; return the exit code of the last."""
-    code = 0
-    for command in drill.commands(place, record):
-        code = drill.exit_code(_attend(*sandbox.spawn(place, command, new_group=True)))
+def _every(record: Path, *, dry_run: bool) -> NoReturn:
+    """Perform every drill with the options of this command line, tell what all came to, and end the process."""
+    from rehearsal import every  # noqa: PLC0415 - only where it is asked for
+
+    context = click.get_current_context()
+    given = {**context.params, "drill": None, "record": None, "dry_run": False}
+    options = drills.options(context.command.params, given)
+    if dry_run:
+        for name in drills.DRILLS:
+            say(shlex.join(["./cutover", "rehearse", "--drill", name, "--record", str(record), *options]))
+        sys.exit(0)
+    _, code = every.perform(list(drills.DRILLS), options, record, say)
+    sys.exit(code)
+
+
+def _drill(place: layout.Place, drill: drills.Drill, run: Sequence[str], record: Path, strategy: str | None) -> int:
+    """Perform the run before a drill, then its commands until one does not end as it must; return the exit code."""
+    code = drill.code_before
+    if drill.until != 0:
+        if drill.is_widened:
+            approving.approve(place, ("--strategy", strategy) if strategy else ())
+        with drill.armed(place):
+            code = _perform(place, run, (), record, strategy or "gradual")
+    if code != drill.code_before:
+        return code
+    say(f"drill {drill.name}: {drill.title}")
+    for number, command in enumerate(drill.commands(place, record)):
+        code = drill.exit_code(number, _attend(*sandbox.spawn(place, command, new_group=True)))
         if code:
             break
     return code

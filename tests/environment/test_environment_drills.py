@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
 from cutover import project
+from cutover.clock import AHEAD
 from cutover.model import ExitCode, Outcome, Result
 from cutover.policy import Policy
 from cutover.runbook.catalogue import load_clauses
 from cutover.runbook.journal import Journal
 from cutover.target import Target
-from rehearsal import drilled
+from rehearsal import drilled, every, held, killing
 from rehearsal.cli import drills, rehearse
 from rehearsal.environment import layout
 
@@ -152,8 +157,108 @@ def test_a_drill_and_a_fault_are_not_for_one_site() -> None:
 
 @pytest.mark.parametrize(("code", "wanted"), [(0, 0), (1, 1), (2, 3), (4, 3), (5, 3), (143, 3)])
 def test_a_drill_that_ran_nothing_has_measured_nothing(code: int, wanted: int) -> None:
-    assert drills.DRILLS["unsafe-forms"].exit_code(code) == wanted
-    assert drills.DRILLS["restore"].exit_code(code) == code, "the harness's own commands say what they came to"
+    assert drills.DRILLS["unsafe-forms"].exit_code(0, code) == wanted
+    assert drills.DRILLS["restore"].exit_code(0, code) == code, "the harness's own commands say what they came to"
+
+
+@pytest.mark.parametrize(("code", "wanted"), [(5, 0), (0, 1), (1, 1), (4, 4)])
+def test_a_command_that_must_be_refused_and_is_not_fails_its_drill(code: int, wanted: int) -> None:
+    removal = drills.DRILLS["removal"]
+    too_early = next(number for number, act in enumerate(removal.acts) if act.ends)
+    assert removal.exit_code(too_early, code) == wanted
+
+
+def test_a_drill_may_kill_its_run_and_go_on_a_day_later(tmp_path: Path) -> None:
+    drill, place = drills.DRILLS["next-day"], layout.Place.at(tmp_path)
+    assert drill.code_before == 128 + 9
+    with drill.armed(place):
+        order = killing.Order.read(os.environ[killing.VARIABLE])
+    assert killing.VARIABLE not in os.environ
+    assert [(moment.event, moment.clause) for moment in order.moments] == [("clause_finished", "3.2")]
+    (command,) = drill.commands(place, tmp_path)
+    assert command[:2] == ["env", f"{AHEAD}=86400"]
+    assert command[-3:] == ["resume", "--record", str(tmp_path)]
+
+
+def test_jobs_are_held_in_blues_queue_and_let_go(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Blue(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.path)
+            assert (place.faults / held.SWITCH).exists(), "the worker is stopped before the first job comes"
+            self.send_response(202)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    place = layout.Place.at(tmp_path)
+    place.faults.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Blue) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert held.hold(place, f"http://127.0.0.1:{server.server_port}") == held.JOBS
+        server.shutdown()
+    assert asked == ["/api/v1/scans"] * held.JOBS
+    assert json.loads((place.faults / held.SWITCH).read_text()) == {"colour": "blue"}
+    held.release(place)
+    held.release(place)
+    assert not list(place.faults.iterdir())
+
+
+def test_all_drills_are_performed_with_the_options_that_were_given(tmp_path: Path) -> None:
+    given = ["--drill", "all", "--dry-run", "--strategy", "instant", "--routing", "gateway", "--record", str(tmp_path)]
+    told = CliRunner().invoke(rehearse, given)
+    assert told.exit_code == 0
+    lines = told.output.splitlines()
+    assert len(lines) == len(drills.DRILLS)
+    for name, line in zip(drills.DRILLS, lines, strict=True):
+        assert f"--drill {name} --record {tmp_path} " in line
+        assert "--strategy instant" in line
+        assert "--routing gateway" in line
+        assert "--dry-run" not in line
+
+
+def _done(drill: str, code: int, **results: str) -> every.Done:
+    return every.Done(
+        drill=drill,
+        exit_code=code,
+        duration_s=1.0,
+        records=(),
+        results={name.replace("_", "."): result for name, result in results.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ([_done("a", 0, R_1="PASS"), _done("b", 0, T_1="PASS")], 0),
+        ([_done("a", 0, R_1="PASS")], 4),
+        ([_done("a", 0, R_1="PASS"), _done("b", 0, R_1="FAIL", T_1="PASS")], 1),
+        ([_done("a", 5, R_1="PASS"), _done("b", 3, T_1="PASS")], 3),
+        ([_done("a", 130)], 130),
+        ([_done("a", 139, R_1="PASS"), _done("b", 0, T_1="PASS")], 139),
+    ],
+    ids=["all passed", "one was not performed", "worst of two", "worst code", "stopped", "died"],
+)
+def test_the_exit_code_of_all_drills_is_the_worst(found: list[every.Done], wanted: int) -> None:
+    assert every.exit_code(found, {"R.1": "one", "T.1": "another"}) == wanted
+
+
+def test_the_table_of_all_drills_names_every_clause_and_who_performed_it() -> None:
+    clauses = every.clauses_of_drills()
+    assert {clause.id for clause in load_clauses() if clause.id[0] in "TRSC"} == set(clauses)
+    lines = list(every.table([_done("rollback", 0, R_1="PASS"), _done("restore", 0, R_1="PASS")], clauses))
+    assert any(line.startswith("R.1 ") and line.endswith("rollback, restore") for line in lines)
+    assert sum("NOT_RUN" in line for line in lines) == len(clauses) - 1
+    assert lines[-1] == f"1 of {len(clauses)} clauses passed"
+
+
+def test_what_a_clause_came_to_is_read_from_journals_and_the_worst_counts() -> None:
+    said = [("R.1", "NOT_RUN"), ("R.2a", "PASS"), ("R.2a", "ERROR"), ("R.2a", "PASS")]
+    entries = [{"event": "clause_finished", "clause": name, "data": {"result": result}} for name, result in said]
+    assert every.results_of(iter(entries)) == {"R.2a": "ERROR"}
 
 
 def test_a_drill_of_commands_goes_on_with_the_record_of_its_run(tmp_path: Path) -> None:
