@@ -8,6 +8,7 @@ results are not touched.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -69,22 +70,38 @@ def make(folder: Path, command: Path) -> bytes:
         page = scratch / "out" / "index.html"
         if not page.is_file():
             raise NotMadeError(f"allure made no page: {said.strip()[-200:]}")
-        return strip(page.read_text("utf-8")).encode()
+        return strip(page.read_text("utf-8"), of=_digest(folder / results.FOLDER)).encode()
 
 
 def build_page(folder: Path) -> build.Built | None:
-    """Write a record's page, and return what came of it; None where no Allure is installed. Raises nothing."""
-    command = find()
+    """Write a record's page, and return what came of it; None without Allure, or without results. Raises nothing.
+
+    A page of the very same results stays as it is; one of earlier results goes, whether or not there is a new one.
+    """
     path = folder / PLACE
-    if command is None:
-        return None
     try:
+        has_results = (folder / results.FOLDER).is_dir()
+        shown = f'content="{_digest(folder / results.FOLDER)}"' if has_results else ""
+        if shown and path.is_file() and shown in path.read_text("utf-8"):
+            return build.Built(name=PLACE, path=path)
+        path.unlink(missing_ok=True)
+        command = find()
+        if command is None or not has_results:
+            return None
         content = make(folder, command)
         path.parent.mkdir(exist_ok=True)
         build.write(path, content)
     except Exception as problem:  # noqa: BLE001  # a report must never take the verdict or another report with it
         return build.Built(name=PLACE, path=path, problem=f"{type(problem).__name__}: {problem}")
     return build.Built(name=PLACE, path=path)
+
+
+def _digest(folder: Path) -> str:
+    """Return one digest of the names and contents of all results."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        whole.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return f"sha256:{whole.hexdigest()}"
 
 
 def _settings(folder: Path) -> dict[str, object]:
@@ -132,13 +149,18 @@ def _run(command: Path, *arguments: str) -> str:
 # -- no call to the outside --------------------------------------------------------------------------------------------
 
 
-def strip(page: str) -> str:
-    """Return a page without what it would load from outside. Raises NotMadeError when something is left."""
+def strip(page: str, *, of: str = "") -> str:
+    """Return a page without what it would load from outside. Raises NotMadeError when something is left.
+
+    of: the digest of the results that it shows.
+    """
     page = _ANALYTICS.sub("", _FROM_OUTSIDE.sub("", page))
     head, found, rest = page.partition("<head>")
     if not found:
         raise NotMadeError("allure's page has no head")
-    page = f'{head}<head>\n    <meta http-equiv="Content-Security-Policy" content="{_POLICY}">{rest}'
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    shown = f'<meta name="cutover-allure-results" content="{of}">'
+    page = f"{head}<head>\n    {policy}\n    {shown}{rest}"
     left = references(page)
     if left:
         raise NotMadeError(f"allure's page names {left[0]}")

@@ -360,10 +360,14 @@ def _performances(lines: Iterable[Line]) -> tuple[list[_Performance], list[_Kept
             current.last = line
             if line.clause in current.clauses and line.event in {"step", "command", "gate", "clause_finished"}:
                 current.lines.append(line)
-                ended = {one.clause for one in current.lines if one.event == "clause_finished"}
-                if ended >= set(current.clauses):
+                if line.event == "clause_finished" and _is_over(current):
                     current = None
     return found, kept
+
+
+def _is_over(performance: _Performance) -> bool:
+    ended = {line.clause for line in performance.lines if line.event == "clause_finished"}
+    return ended >= set(performance.clauses)
 
 
 def _judged(clauses: list[ClauseView]) -> dict[str, Any]:

@@ -78,10 +78,35 @@ def test_an_allure_that_does_not_do_it_is_one_sentence(
     allure_record.write(folder, ())
     command = fake_allure(tmp_path, script)
     monkeypatch.setattr(allure_page, "find", lambda: command)
+    (folder / allure_page.PLACE).parent.mkdir()
+    (folder / allure_page.PLACE).write_text("of an earlier attempt", "utf-8")
     made = allure_page.build_page(folder)
     assert made is not None
     assert said in made.problem
     assert not (folder / allure_page.PLACE).exists()
+
+
+def test_a_page_is_made_once_of_the_same_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sample_record.passed(tmp_path / "records").folder
+    allure_record.write(folder, ())
+    script = '[ "$1" = --version ] && echo 3.1.0 || { mkdir -p "$5"; echo "<html><head></head>$$" > "$5/index.html"; }'
+    command = fake_allure(tmp_path, script)
+    monkeypatch.setattr(allure_page, "find", lambda: command)
+    path = folder / allure_page.PLACE
+    for _ in range(2):
+        made = allure_page.build_page(folder)
+        assert made is not None
+        assert made.problem == ""
+    first = path.read_text("utf-8")
+    allure_page.build_page(folder)
+    assert path.read_text("utf-8") == first, "a seal over it stays valid"
+    (folder / "allure-results" / "environment.properties").write_text("verdict=FAILED\n", "utf-8")
+    allure_page.build_page(folder)
+    assert path.read_text("utf-8") != first
+    monkeypatch.setattr(allure_page, "find", lambda: None)
+    (folder / "allure-results" / "environment.properties").write_text("verdict=ERROR\n", "utf-8")
+    assert allure_page.build_page(folder) is None
+    assert not path.exists(), "a page of other results would tell another story"
 
 
 def test_without_allure_there_is_no_page_and_no_complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
