@@ -65,6 +65,7 @@ def environment() -> jinja2.Environment:
         "duration": wording.duration,
         "phase": wording.phase,
         "link": link,
+        "capitalize_first": wording.capital,
     }
     made.globals |= {"measure": wording.measure, "many": wording.many}
     return made

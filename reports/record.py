@@ -414,7 +414,11 @@ class Record:
     attested: tuple[str, ...] = ()
     """The attestations' files that are signed, by their names."""
     signed_with: tuple[str, ...] = ()
-    """The ids of the keys that signed them, as the envelopes give them: a hint, proven by verify alone."""
+    """The ids of the keys that signed them, as the envelopes give them: a hint, proven by `cutover verify` alone."""
+    sealed: int = 0
+    """How many times it was sealed, this time included, by the manifest's number; 0 without a manifest."""
+    sealed_before: str = ""
+    """The digest of the seal before this one; empty where there is none."""
     previous: Mapping[str, str] = field(default_factory=dict)
     """The upgrade before on the same site, where this one names it."""
     problems: tuple[str, ...] = field(default=())
@@ -515,9 +519,10 @@ def read(folder: Path) -> Record:
     result = _text(verdict.get("result")) or NO_VERDICT
     journal_head, journal_problem = _chain(folder / "journal.jsonl", verdict)
     standing, way_back_now = ("", ()) if journal_problem else _standing(lines)
+    manifest = reader.json("manifest.json", expected=False)
     envelopes = {
         path.name: _signers(reader.json(f"attestations/{path.name}"))
-        for path in sorted((folder / "attestations").glob("*.dsse.json"))
+        for path in sorted((folder / "attestations").glob("*.json"))
     }
     commands = _commands(lines)
     traffic = _object(verdict.get("traffic")) or proof.document(lines)
@@ -593,6 +598,8 @@ def read(folder: Path) -> Record:
         manifest_sha256=_digest(folder / "manifest.json"),
         attested=tuple(name for name, keys in envelopes.items() if keys),
         signed_with=tuple(dict.fromkeys(key for keys in envelopes.values() for key in keys)),
+        sealed=_whole(manifest.get("number")) or 0,
+        sealed_before=_text(_object(manifest.get("previous")).get("sha256")),
         previous=_texts(verdict.get("previous") or head.get("previous")),
         problems=tuple(reader.problems),
     )
@@ -1033,8 +1040,11 @@ def _standing(lines: Sequence[Line]) -> tuple[str, tuple[WayBackStep, ...]]:
     )
 
 
-def _signers(envelope: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the key ids of an envelope's signatures; an envelope without an id names `unnamed key`."""
+def _signers(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids of the keys that signed an envelope; of a Sigstore bundle, that an identity did."""
+    if "dsseEnvelope" in document:
+        return ("a Sigstore identity",) if _list(_object(document["dsseEnvelope"]).get("signatures")) else ()
+    envelope = document
     return tuple(_text(_object(raw).get("keyid")) or "unnamed key" for raw in _list(envelope.get("signatures")))
 
 

@@ -143,6 +143,7 @@ def tell(record: Record) -> Story:
         digests=(
             ("verdict.json", record.verdict_sha256 or "absent"),
             ("journal head", record.journal_head or "unknown"),
+            *([("seal before", record.sealed_before)] if record.sealed_before else []),
         ),
     )
 
@@ -267,7 +268,7 @@ def _undo(record: Record) -> Fact:
         else:
             value = f"not needed: {record.standing}"
     elif record.rollback.performed and record.rollback.trigger:
-        notes = [f"because {_bare(record.rollback.trigger)}", points]
+        notes = [f"because {wording.bare(record.rollback.trigger)}", points]
     unproven = record.rollback.performed and record.rollback.serves in {"", "nobody", "mixed"}
     return Fact(key="undo", label="Undo", value=value, notes=_kept(*notes), tone="bad" if unproven else "")
 
@@ -333,7 +334,7 @@ def sentences(record: Record) -> tuple[str, ...]:
 
 
 def _without_verdict(record: Record) -> tuple[str, ...]:
-    now = _capital(wording.who_serves_now(record))
+    now = wording.capital(wording.who_serves_now(record))
     return (
         "This record has no verdict: the run ended before one was computed, so nothing here counts as passed.",
         f"{now}; next: look at the journal's last lines, then ./cutover resume or ./cutover rollback.",
@@ -360,7 +361,7 @@ def _passed(record: Record) -> Iterator[str]:
 
 def _rolled_back(record: Record) -> tuple[str, ...]:
     asked = next((one.reason for one in reversed(record.attempts) if one.procedure == "rollback"), "")
-    because = f" ({_bare(asked)})" if asked else ""
+    because = f" ({wording.bare(asked)})" if asked else ""
     back = record.rollback
     took = f" {wording.duration(back.took_s)} after it began" if back.took_s is not None else ""
     proof = f", proven by {wording.many(back.verified_requests, 'request')}{took}" if back.verified_requests else ""
@@ -399,8 +400,8 @@ def _incomplete(record: Record) -> tuple[str, ...]:
     observing = record.observation.get("state") == "running" and until
     action = "./cutover observe when that time has come" if observing else "./cutover resume"
     return (
-        f"{_bare(what)}{rest}; nothing that was measured failed.",
-        f"{_capital(wording.who_serves_now(record))}; next: {action}, or ./cutover rollback for the way back.",
+        f"{wording.bare(what)}{rest}; nothing that was measured failed.",
+        f"{wording.capital(wording.who_serves_now(record))}; next: {action}, or ./cutover rollback for the way back.",
     )
 
 
@@ -414,8 +415,8 @@ def _failed_as_a_whole(record: Record) -> tuple[str, ...]:
     done = _done(record, "") if record.rollback.performed else wording.who_serves_now(record)
     look = "the first failed requests below" if record.load.get("failed") else "what the reasons name"
     return (
-        f"{whole} came to {record.result}: {_bare(why)}.",
-        f"{_capital(done)}; next: look at {look}, then decide: ./cutover rollback shows the way back.",
+        f"{whole} came to {record.result}: {wording.bare(why)}.",
+        f"{wording.capital(done)}; next: look at {look}, then decide: ./cutover rollback shows the way back.",
     )
 
 
@@ -423,10 +424,10 @@ def _failed(record: Record, clause: ClauseView) -> tuple[str, ...]:
     known = next((one for one in record.diagnoses if one.clause == clause.id and one.cause), None)
     cause = (clause.cause or (known.cause if known is not None else "")).partition("\n")[0]
     remedy = clause.remedy or (known.remedy if known is not None else "")
-    because = f", because {_bare(cause)}" if cause and cause != clause.reason else ""
+    because = f", because {wording.bare(cause)}" if cause and cause != clause.reason else ""
     return (
-        f"{clause.id} “{clause.title}” {wording.VERBS[clause.result]}: {_bare(clause.reason)}{because}.",
-        f"{_capital(_done(record, clause.state))}; next: {_bare(remedy) or _AGAIN}.",
+        f"{clause.id} “{clause.title}” {wording.VERBS[clause.result]}: {wording.bare(clause.reason)}{because}.",
+        f"{wording.capital(_done(record, clause.state))}; next: {wording.bare(remedy) or _AGAIN}.",
     )
 
 
@@ -444,15 +445,7 @@ def _done(record: Record, state: str) -> str:
             return f"sending every request back to blue was tried, but {wording.serves(back.serves)}"
         return f"every request was sent back to {back.serves}{took}{proof}, and {now}"
     if state:
-        return f"the run stopped there: {_bare(state)}; {now}"
+        return f"the run stopped there: {wording.bare(state)}; {now}"
     moved = any(weight.percent for weight in record.weights)
     stopped = "the run stopped there" + ("" if moved else " before any traffic had moved")
     return f"{stopped}, and {now}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _bare(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")

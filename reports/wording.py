@@ -65,6 +65,16 @@ def moment(text: str) -> str:
         return text
 
 
+def capital(text: str) -> str:
+    """Return a text that begins with a capital; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def bare(text: str) -> str:
+    """Return a text on one line without its full stop: as part of a sentence."""
+    return " ".join(text.split()).rstrip(".")
+
+
 def until(text: object) -> str:
     """Return `until` and a time, or nothing."""
     return f"until {moment(text)}" if isinstance(text, str) and text else ""
