@@ -337,10 +337,15 @@ def write(folder: Path) -> Path | None:
 
     Raises OSError.
     """
+    return keep(folder, build(read(folder)))
+
+
+def keep(folder: Path, page: str) -> Path | None:
+    """Write a page as the folder's `index.html`; returns and raises as `write`."""
     path = folder / NAME
     if path.exists() and not is_ours(path):
         return None
-    content = build(read(folder)).encode()
+    content = page.encode()
     # Several runs may end at once in one folder: each writes under a name of its own, the last one stays.
     handle, name = tempfile.mkstemp(prefix=f".{NAME}.", dir=folder)
     try:

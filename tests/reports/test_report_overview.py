@@ -13,10 +13,9 @@ from test_report_page import HOSTILE, Page
 from cutover.cli.group import cli
 from cutover.errors import WrongInput
 from cutover.runbook.journal import Journal
-from reports import overview
+from reports import overview, overview_plugin
 from reports.overview import BROKEN_OFF, RUNNING, UNREADABLE, Row
 from reports.overview_command import records
-from reports.overview_plugin import pytest_cutover_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,20 +202,29 @@ def test_anothers_page_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFi
     folder = named(tmp_path, "a")
     (tmp_path / "index.html").write_text("<html>mine</html>", "utf-8")
     assert overview.write(tmp_path) is None
-    pytest_cutover_record(folder)
+    overview_plugin.write(folder.parent, {})
     assert (tmp_path / "index.html").read_text("utf-8") == "<html>mine</html>"
     assert "left as it is" in capsys.readouterr().err
 
 
 def test_each_run_writes_it_and_what_breaks_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = named(tmp_path, "a")
-    pytest_cutover_record(folder)
+    overview_plugin.write(folder.parent, {})
     assert b"2027.Q2" in (tmp_path / "index.html").read_bytes()
     assert capsys.readouterr().err == ""
     (tmp_path / "index.html").unlink()
     (tmp_path / "index.html").mkdir()
-    pytest_cutover_record(folder)
+    overview_plugin.write(folder.parent, {})
     assert capsys.readouterr().err.startswith("WARNING: ")
+
+
+def test_a_page_that_would_show_a_secret_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    altered(named(tmp_path, "a", sample_record.failed), reasons=["401 for s3cret-value"])
+    overview_plugin.write(tmp_path, {"s3cret-value": "store.secret_key"})
+    assert not (tmp_path / "index.html").exists()
+    said = capsys.readouterr().err
+    assert "shows store.secret_key" in said
+    assert "s3cret-value" not in said
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

@@ -159,6 +159,10 @@ def performed(upgrade, clause):
             upgrade.path("artifacts", "canary.json").write_text(DO["planted"], "utf-8")
         case "error":
             raise CouldNotMeasure("nobody answered")
+        case "pour":
+            import leaky
+
+            leaky.pour(upgrade)
         case "refuse":
             raise Refused("the window is closed")
         case "undecided":
@@ -338,7 +342,7 @@ class Miniature:
             timeout=_SLOWEST_S,
             check=False,
         )
-        folders = sorted((self.root / "records").glob("*")) if (self.root / "records").is_dir() else []
+        folders = sorted(path for path in (self.root / "records").glob("*") if path.is_dir())
         folder = folders[-1] if folders else None
         written = folder / "verdict.json" if folder else None
         # A last line that was left half written is none.
