@@ -1,7 +1,7 @@
 """What is asked of a site that was kept after a run, and of the processes around it: never of the run itself.
 
 Invariants: everything is read from the site by its own means (the public host, the database, the evidence), so that a
-run which reports what is not so is found out; nothing is changed but the site's end.
+run which reports what is not so is found out; nothing is changed but the site's end, and a database that was killed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ HERE = (sys.executable, "-m", "cutover.cli")
 """The same command line, of the checkout that this process runs from."""
 URL = "http://stellaops.example/api/v1/evidence?limit=1"
 SAMPLES = 20
+_BACK_BOUND_S = 30.0
 NOBODY = "nobody"
 MIXED = "mixed"
 INTACT = "intact"
@@ -68,6 +70,19 @@ def who_serves(name: str, environment: Mapping[str, str]) -> str:
     if not colours:
         return NOBODY
     return colours.pop() if len(set(answers)) == 1 and len(answers) == SAMPLES else MIXED
+
+
+def who_serves_with_database(name: str, environment: Mapping[str, str]) -> str:
+    """Bring a killed database of a kept site back, and ask who serves then, for some seconds; `nobody` when none does.
+
+    The one thing that is changed here: without its database nobody can say what was lost.
+    """
+    root = str(layout.Place.named(name).root)
+    inside(name, sys.executable, "-m", "rehearsal.environment.mending", "--state", root, environment=environment)
+    deadline = time.monotonic() + _BACK_BOUND_S
+    while (found := who_serves(name, environment)) in {NOBODY, MIXED} and time.monotonic() < deadline:
+        time.sleep(1)
+    return found
 
 
 def markers(name: str, record: Path, environment: Mapping[str, str]) -> str:

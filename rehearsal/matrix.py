@@ -5,7 +5,8 @@ way back and who serves are as listed, and no process of the run is left. Where 
 name what the injector says that it broke: guarantee, code and item. Where the fault is there for gates, the
 first of them did not pass, no gate outside the list failed to, the evidence is intact and every acknowledged write is
 there exactly once.
-With `--phases` each fault strikes once in each phase in which it can; then nothing may be lost in any row.
+With `--phases` each fault strikes once in each phase in which it can; then nothing may be lost in any row, and where
+nobody serves the database is brought back first, to look.
 Invariants: nothing is tried again, a row that does not hold each time does not hold; the process exits 0 only when
 every row holds. With `--results` what held is not measured again; what is kept is what was seen, and it is compared
 with the list as it is now; a fault that the list has strike otherwise by now is measured again.
@@ -45,6 +46,7 @@ LONGEST_RUN_S = 900
 PASSED = {"PASS", "NOT_RUN"}
 WAY_BACK = "R.1"
 UNKNOWN = "unknown"
+_BLUE = "blue"
 _SEVERITY = ("PASS", "INCONCLUSIVE", "NO_DATA", "ERROR", "FAIL")
 _LOST = "writes-lost"
 _VERIFYING = frozenset({"4.1a"})
@@ -71,6 +73,8 @@ class Seen:
     """The gates that did not pass, each with its worst verdict, in the order in which they were seen."""
     diagnosis: str = UNKNOWN
     """The row of the table of causes that the failed clause's record names."""
+    then: str = UNKNOWN
+    """Who serves once a database that was killed is back."""
     evidence: str = UNKNOWN
     markers: str = UNKNOWN
     """Unknown where nobody was asked, or nobody answered."""
@@ -299,10 +303,12 @@ def look(
     if records:
         verdict = json.loads((records[-1] / "verdict.json").read_text(encoding="utf-8"))
     clauses = verdict.get("clauses", [])
-    serves = evidence = markers = UNKNOWN
+    serves = then = evidence = markers = UNKNOWN
     if kept is not None:
-        serves = asked.who_serves(kept[1], environment)
-        if (fault.gates or is_in_phases) and records and serves != asked.NOBODY:
+        serves = then = asked.who_serves(kept[1], environment)
+        if is_in_phases and serves == asked.NOBODY:
+            then = asked.who_serves_with_database(kept[1], environment)
+        if (fault.gates or is_in_phases) and records and then != asked.NOBODY:
             evidence = asked.evidence(kept[1], records[-1], environment)
             markers = asked.markers(kept[1], records[-1], environment)
         asked.remove(kept[1], environment)
@@ -313,6 +319,7 @@ def look(
         rollback=next((clause["result"] for clause in clauses if clause["id"] == WAY_BACK), UNKNOWN),
         gates=gates_of(records[-1] / "journal.jsonl") if records else {},
         diagnosis=diagnosis_of(records[-1] / "journal.jsonl") if records else UNKNOWN,
+        then=then,
         evidence=evidence,
         markers=markers,
     )
@@ -378,6 +385,8 @@ def lost(fault: Fault, seen: Seen) -> Iterator[str]:
     unsaid = {UNKNOWN, *(_NONE_YET if is_early else ())}
     if seen.evidence not in unsaid and (seen.evidence == asked.INTACT) == bool(fault.kind):
         yield f"evidence: {seen.evidence}"
+    if fault.serves == asked.NOBODY and seen.then not in {UNKNOWN, _BLUE}:
+        yield f"served by {seen.then} once the database is back"
     is_lossy = fault.base == _LOST and not is_early
     if seen.markers not in unsaid and (seen.markers == asked.EXACT) == is_lossy:
         yield f"write markers: {seen.markers}"
@@ -478,7 +487,9 @@ def phase_cells(told: Mapping[str, Any]) -> list[str]:
         seen["diagnosis"],
         str(seen["exit_code"]),
         seen["rollback"],
-        *(seen[key] for key in ("serves", "evidence", "markers")),
+        seen["serves"] if seen["then"] in {seen["serves"], UNKNOWN} else f"{seen['serves']}, then {seen['then']}",
+        seen["evidence"],
+        seen["markers"],
         f"{told['duration_s']:.0f}",
         "; ".join(told["differences"]) or "yes",
     ]

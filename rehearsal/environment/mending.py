@@ -1,23 +1,33 @@
 """Takes back what some faults do to the site, so that the next scenario of a drill finds it well.
 
-Runs inside the sandbox, in the process that struck. Invariant: mending what is well changes nothing.
+Runs inside the sandbox, in the process that struck; `python -m rehearsal.environment.mending --state FOLDER` brings a
+killed PostgreSQL back, so that what it held can be looked at. Invariant: mending what is well changes nothing.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_type
 
-from rehearsal.environment import layout
+from rehearsal.environment import layout, parts
 from rehearsal.environment.api import ApiClient
 
 if TYPE_CHECKING:
     from rehearsal.environment.strikes import Injector
 
 _LOCAL_TABLE = 255
+_READY_BOUND_S = 30.0
+_LOOK_S = 0.1
 _GREEN = f"/api/v1/namespaces/{layout.GREEN_NAMESPACE}/services/stellaops-green"
 _COMPONENT = "/spec/selector/app.kubernetes.io~1component"
 
@@ -45,3 +55,39 @@ def select_green(injector: Injector) -> None:
     """Let green's Service select its pods again (selector-wrong)."""
     with ApiClient(injector.place) as api:
         api.patch(_GREEN, [{"op": "replace", "path": _COMPONENT, "value": "web"}])
+
+
+def start_database(place: layout.Place) -> bool:
+    """Start PostgreSQL as the supervisor does, unless it answers; return whether it answers then (database-lost)."""
+    plan = json.loads(place.plan.read_text(encoding="utf-8"))
+    scene = parts.Scene(
+        place=place,
+        tools=parts.Tools(programs=plan["tools"]),
+        uid_is_root=os.getuid() == 0,
+        user_namespaces=plan["user_namespaces"],
+    )
+    part = parts.postgres(scene)
+    answers = part.ready or (lambda: True)
+    if answers():
+        return True
+    with place.logs(part.name).open("ab") as log:
+        subprocess.Popen(
+            part.argv, cwd=place.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    deadline = time.monotonic() + _READY_BOUND_S
+    while not answers():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_S)
+    return True
+
+
+def main() -> None:
+    """Bring a killed PostgreSQL back."""
+    parser = argparse.ArgumentParser(prog="rehearsal.environment.mending")
+    parser.add_argument("--state", type=Path, required=True)
+    sys.exit(0 if start_database(layout.Place.at(parser.parse_args().state)) else 1)
+
+
+if __name__ == "__main__":
+    main()

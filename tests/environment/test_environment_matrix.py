@@ -71,6 +71,13 @@ def test_before_the_cutover_there_may_be_no_write_and_no_baseline_yet() -> None:
         assert list(matrix.differences_of(fault, seen)) == told
 
 
+def test_who_serves_once_the_database_is_back_counts_too() -> None:
+    (fault,) = faults.named(["database-lost@4"])
+    assert not list(matrix.differences_of(fault, replace(_seen(fault), then="blue")))
+    told = list(matrix.differences_of(fault, replace(_seen(fault), then="green")))
+    assert told == ["served by green once the database is back"]
+
+
 def test_each_fault_in_each_phase_is_a_row_with_one_strategy() -> None:
     chosen = matrix.chosen_in_phases((), None)
     names = [fault.name for fault, _ in chosen]
