@@ -419,8 +419,10 @@ class Record:
     """How many times it was sealed, this time included, by the manifest's number; 0 without a manifest."""
     sealed_before: str = ""
     """The digest of the seal before this one; empty where there is none."""
+    clock_ahead_s: float = 0.0
+    """By how much the harness's clock was put ahead at the most, in any attempt; then its times are not the site's."""
     previous: Mapping[str, str] = field(default_factory=dict)
-    """The upgrade before on the same site, where this one names it."""
+    """The upgrade before on the same site, where this one names it: id, from, to, result, journal, verdict."""
     problems: tuple[str, ...] = field(default=())
 
     def count(self, result: str) -> int:
@@ -600,7 +602,11 @@ def read(folder: Path) -> Record:
         signed_with=tuple(dict.fromkeys(key for keys in envelopes.values() for key in keys)),
         sealed=_whole(manifest.get("number")) or 0,
         sealed_before=_text(_object(manifest.get("previous")).get("sha256")),
-        previous=_texts(verdict.get("previous") or head.get("previous")),
+        clock_ahead_s=max(
+            (_number(line.data.get("ahead_s")) or 0.0 for line in lines if line.data.get("what") == "clock ahead"),
+            default=0.0,
+        ),
+        previous=_previous(_object(verdict.get("previous")) or _object(head.get("previous"))),
         problems=tuple(reader.problems),
     )
 
@@ -1038,6 +1044,14 @@ def _standing(lines: Sequence[Line]) -> tuple[str, tuple[WayBackStep, ...]]:
     return plan.point.value, tuple(
         WayBackStep(clause=step.clause, needed=step.needed, why=step.why, changes=step.changes) for step in plan.steps
     )
+
+
+def _previous(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a record says of the upgrade before it."""
+    found = {name: _text(raw.get(name)) for name in ("id", "from", "to", "result", "problem")}
+    found["journal"] = _text(_object(raw.get("journal")).get("head"))
+    found["verdict"] = _text(raw.get("verdict_sha256"))
+    return {name: value for name, value in found.items() if value}
 
 
 def _signers(document: Mapping[str, Any]) -> tuple[str, ...]:

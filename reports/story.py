@@ -29,6 +29,8 @@ TONES: Final = {
 }
 _HARDLY_ANY: Final = 3
 """So many reasons are told on the first page; the others are in the matrix."""
+_KEY_ID: Final = 32
+"""A longer id is a digest, of which the first 16 characters are told, as in an approval."""
 _GUIDE_WINDOW_S: Final = 72 * 3600
 
 
@@ -94,7 +96,9 @@ class Story:
     signature: str
     """By what the record is signed, or that it is not."""
     digests: tuple[tuple[str, str], ...]
-    """Verdict and journal, for whoever compares by hand."""
+    """Verdict, journal and earlier seal, for whoever compares by hand."""
+    previous: str
+    """The upgrade before on the same site, with its digests; empty where the record names none."""
 
     @property
     def lead(self) -> str:
@@ -145,6 +149,7 @@ def tell(record: Record) -> Story:
             ("journal head", record.journal_head or "unknown"),
             *([("seal before", record.sealed_before)] if record.sealed_before else []),
         ),
+        previous=_previous(record),
     )
 
 
@@ -174,8 +179,18 @@ def _signature(record: Record) -> str:
         return "not sealed: the record has no manifest.json"
     if not record.attested:
         return "not signed: the record is sealed by its digests alone"
-    keys = ", ".join(record.signed_with)
+    keys = ", ".join(f"key {key[:16]}" if len(key) > _KEY_ID else key for key in record.signed_with)
     return f"{wording.many(len(record.attested), 'attestation')} signed with {keys}; proven by ./cutover verify"
+
+
+def _previous(record: Record) -> str:
+    said = record.previous
+    if not said:
+        return ""
+    releases = f" ({said.get('from', 'unknown')} → {said.get('to', 'unknown')})" if "to" in said else ""
+    parts = [f"{said.get('id', 'unknown')}{releases}, {said.get('result') or 'no result'}"]
+    parts += [f"{name} {said[name]}" for name in ("journal", "verdict") if name in said]
+    return "; ".join([*parts, *([said["problem"]] if "problem" in said else [])])
 
 
 # -- the answers -------------------------------------------------------------------------------------------------------
@@ -304,6 +319,9 @@ def _exceptional(record: Record) -> Iterator[str]:
     borne = (started.data.get("max_failed") if started is not None else None) or 0
     if isinstance(borne, int | float) and borne:
         yield f"the policy bears {wording.many(int(borne), 'failed request')}"
+    if record.clock_ahead_s:
+        ahead = wording.duration(record.clock_ahead_s)
+        yield f"the harness's clock was put ahead by {ahead}, on purpose: times are not the site's"
     skipped = [clause.id for clause in record.clauses if clause.kind == "skipped"]
     if skipped:
         yield f"left out: {', '.join(skipped)}"

@@ -238,6 +238,31 @@ def test_exceptions_are_counted_with_their_reasons(tmp_path: Path) -> None:
     assert fact.notes == ("observed for 30.0 s where the guide asks for 72 hours", "part of a run: scope phase 3")
 
 
+def test_a_clock_that_was_put_ahead_is_told(tmp_path: Path) -> None:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    sample.journal.write("observation", what="clock ahead", ahead_s=86_400.0)
+    sample.end("PASSED", exit_code=0)
+    notes = told(sample).fact("exceptions").notes
+    assert "the harness's clock was put ahead by 24 h 00 min, on purpose: times are not the site's" in notes
+
+
+def test_the_upgrade_before_is_named_with_its_digests(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    before: dict[str, Any] = {
+        "id": "2026-11-20-0300",
+        "from": "2026.Q4",
+        "to": "2027.Q1",
+        "result": "PASSED",
+        "problem": "",
+    }
+    before |= {"journal": {"entries": 9, "head": FROM}, "verdict_sha256": TO}
+    page = told(sample, previous=before)
+    assert page.previous == f"2026-11-20-0300 (2026.Q4 → 2027.Q1), PASSED; journal {FROM}; verdict {TO}"
+    assert page.previous in html.build(record.read(sample.folder))
+    assert told(sample, previous=None).previous == ""
+
+
 def test_evidence_that_is_gone_asks_for_attention(tmp_path: Path) -> None:
     sample = sample_record.Sample(tmp_path)
     sample.begin()
