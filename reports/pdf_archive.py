@@ -69,6 +69,8 @@ def archived(
         _set_output_intent(document)
         _describe(document, about)
         _print_annotations(document)
+        document.Root.ViewerPreferences = Dictionary(DisplayDocTitle=True)
+        document.Root.PageMode = Name.UseOutlines
         for attachment in attachments:
             _attach(document, attachment, about.time or _UNKNOWN_TIME)
         if signature is not None:
