@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import os
 import tarfile
 import zipfile
 import zlib
@@ -117,6 +118,11 @@ PACKED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         lambda content: gzip.compress(b"first") + gzip.compress(content),
         "a.gz!content",
     ),
+    "what stands behind a stream": (
+        "a.gz",
+        lambda content: gzip.compress(b"first") + b"\0" + content,
+        "a.gz!content",
+    ),
     "an archive": ("a.tar", lambda content: archived(content, gz=False), "a.tar!inside/a.txt"),
     "a compressed archive": ("a.tar.gz", archived, "a.tar.gz!inside/a.txt"),
     "an archive in an archive": (
@@ -197,6 +203,21 @@ def test_an_archive_without_an_end_is_given_up(tmp_path: Path) -> None:
         content = gzip.compress(content)
     (tmp_path / "a.gz").write_bytes(content)
     assert "too deep in archives" in leaks.search(tmp_path, SECRETS).unread[0]
+
+
+def test_a_file_is_read_again_when_it_was_written_or_something_else_is_sought(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("nothing", "utf-8")
+    assert leaks.search(tmp_path, SECRETS).facts["found"] == 0
+    assert leaks.search(tmp_path, SECRETS).files == 1, "a file that is known to be clean counts"
+    assert [leak.kind for leak in leaks.find(tmp_path, {"nothing": "a word"})] == ["a word"]
+    before = path.stat()
+    path.write_text("another", "utf-8")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert [leak.kind for leak in leaks.find(tmp_path, {"nothing": "a word", "another": "b"})] == ["b"]
+    path.write_text("nothing", "utf-8")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert leaks.find(tmp_path, {"nothing": "a word"}) == leaks.find(tmp_path, {"nothing": "a word"}) != ()
 
 
 # -- what is told ------------------------------------------------------------------------------------------------------

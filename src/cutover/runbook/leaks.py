@@ -2,8 +2,9 @@
 
 Invariants: every file of the folder is read whole, each secret is searched in all of its forms; what is packed is
 unpacked first: archives and what lies in them, streams, texts and attachments of PDF documents, and the compressed data
-that a page carries; what is encrypted, or cannot be unpacked, is named. What is returned names files and kinds of
-secrets, never a secret.
+that a page carries; what is encrypted, or cannot be unpacked, is named. A file that this process found clean is not
+read again for the same secrets as long as nobody wrote it: a record is searched before its verdict, and once more with
+its reports. What is returned names files and kinds of secrets, never a secret.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import os
 import re
 import tarfile
 import zipfile
@@ -43,6 +45,8 @@ _PACKED_NAME = re.compile(rb"\.(?:gz|tgz|zip|pdf)(?:\0|$)", re.IGNORECASE)
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _LONG_BASE64 = re.compile(rb"[A-Za-z0-9+/]{128,}={0,2}")
 _SPACE = re.compile(rb"\s+")
+_CLEAN: dict[tuple[int, int, int, int], int] = {}
+"""Files without a leak and with nothing left unread (device, inode, size, time of change), by what was looked for."""
 _AGE = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE")
 
 
@@ -104,10 +108,19 @@ def search(folder: Path, secrets: Mapping[str, str], *, only: Iterable[Path] | N
     sought = _Sought.of(secrets)
     paths = sorted(folder.rglob("*") if only is None else only)
     paths = [path for path in paths if path.is_file() and not path.is_symlink()]
-    found = _Found()
+    found, wanted = _Found(), hash(frozenset(secrets))
     for path in paths:
         with path.open("rb") as file:
-            _look(file, str(path.relative_to(folder)), sought, found)
+            about = os.fstat(file.fileno())
+            state = (about.st_dev, about.st_ino, about.st_size, about.st_ctime_ns)
+            if _CLEAN.get(state) == wanted:
+                continue
+            mine = _Found()
+            _look(file, str(path.relative_to(folder)), sought, mine)
+        found.leaks |= mine.leaks
+        found.unread |= mine.unread
+        if not mine.leaks and not mine.unread:
+            _CLEAN[state] = wanted
     leaks = {Leak(path=name, kind=kind) for name, kind in found.leaks}
     return Searched(
         files=len(paths), secrets=len(secrets), leaks=tuple(sorted(leaks)), unread=tuple(sorted(found.unread))
@@ -167,13 +180,10 @@ def _look(file: IO[bytes], name: str, sought: _Sought, found: _Found, *, depth: 
     """Search a file, and what is packed in it."""
     head = file.read(_HEAD_BYTES)
     file.seek(0)
-    is_binary = b"\0" in head or head.startswith(_GZIP)
-    wanted = sought.in_binary if is_binary else sought.in_text
-    kept = b""
-    while chunk := file.read(_CHUNK_BYTES):
-        text = kept + chunk
-        found.in_bytes(name, text, wanted)
-        kept = text[max(0, len(text) - sought.longest + 1) :]
+    if head.startswith(_GZIP):
+        found.in_bytes(name, head, sought.in_binary)  # a name may stand there; all else is compressed
+    else:
+        _look_plainly(file, name, sought.in_binary if b"\0" in head else sought.in_text, sought.longest, found)
     file.seek(0)
     if head.startswith(_AGE):
         found.unread.add(f"{name}: encrypted")
@@ -186,6 +196,14 @@ def _look(file: IO[bytes], name: str, sought: _Sought, found: _Found, *, depth: 
             raise
         except Exception as problem:  # noqa: BLE001  # whatever a file does to its reader, it is named and no more
             found.unread.add(f"{name}: {type(problem).__name__}: {problem}")
+
+
+def _look_plainly(file: IO[bytes], name: str, wanted: Mapping[bytes, str], longest: int, found: _Found) -> None:
+    kept = b""
+    while chunk := file.read(_CHUNK_BYTES):
+        text = kept + chunk
+        found.in_bytes(name, text, wanted)
+        kept = text[max(0, len(text) - longest + 1) :]
 
 
 def _look_inside(file: IO[bytes], head: bytes, name: str, sought: _Sought, found: _Found, *, depth: int) -> None:
@@ -235,7 +253,10 @@ def _is_tar(content: bytes) -> bool:
 
 
 def _inflated(packed: bytes) -> bytes:
-    """Return a gzip stream's content, all of its members. Raises zlib.error, EOFError when it is cut short."""
+    """Return a gzip stream's content, all of its members, and what stands behind them as it is.
+
+    Raises zlib.error, EOFError when it is cut short.
+    """
     parts, rest, size = [], packed, 0
     while rest.startswith(_GZIP):
         stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
@@ -244,7 +265,7 @@ def _inflated(packed: bytes) -> bytes:
         if not stream.eof:
             raise EOFError("it is cut short, or holds more than 256 MiB")
         rest = stream.unused_data
-    return b"".join(parts)
+    return b"".join((*parts, rest))
 
 
 def _look_tar(file: IO[bytes], name: str, sought: _Sought, found: _Found, *, depth: int) -> None:
