@@ -132,12 +132,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     judged = record.seal()
     folder = record.upgrade.folder
-    subprocess.run(
-        [sys.executable, "-m", "cutover.cli", "report", str(folder)],
-        check=False,
-        capture_output=True,
-        timeout=_REPORT_BOUND_S,
-    )
+    for command in (["report", str(folder)], ["records", str(folder.parent), "--index"]):
+        subprocess.run(
+            [sys.executable, "-m", "cutover.cli", *command],
+            check=False,
+            capture_output=True,
+            timeout=_REPORT_BOUND_S,
+        )
     results = [f"{one.clause.id} {one.record.result}" for one in judged.clauses if one.clause.id in record.reported]
     sys.stdout.write(f"\n\n{', '.join(results)}\nrecord     {folder}\n")
 
