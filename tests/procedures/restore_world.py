@@ -169,10 +169,10 @@ class World:
         document = json.loads((self.upgrade.folder / "plan.json").read_text("utf-8"))
         self.planned.approve(APPROVER, covers=covers, meaning=meaning, plan=document, at=dt.datetime.now(dt.UTC))
 
-    def migrate(self, category: str) -> None:
-        """Run the second release's migrations, by another hand than the harness's."""
+    def migrate(self, category: str, *, release: str = "2027.Q2") -> None:
+        """Run a release's migrations, by another hand than the harness's."""
         with psycopg.connect(self.server.dsn(APP)) as database:
-            migrations.run(database, "2027.Q2", category)
+            migrations.run(database, release, category)
 
     def work(self, *scans: str) -> None:
         """Let a worker make evidence."""

@@ -27,12 +27,14 @@ from tests.runbook.planned_site import SECRETS
 from tests.site.postgres_world import PostgresServer, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 pytestmark = [pytest.mark.real_programs, pytest.mark.timeout(240)]
 
-RELEASES = {"blue": "2027.Q1", "green": "2027.Q2"}
+FIRST = {"blue": "2027.Q1", "green": "2027.Q2"}
+SECOND = {"green": "2027.Q2", "blue": "2027.Q3"}
+"""The next upgrade: green serves, and blue gets the new release (F.17)."""
 READY_S = 60.0
 
 
@@ -93,9 +95,9 @@ class Processes:
     ports: dict[str, int] = field(default_factory=dict)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self) -> None:
+    def start(self, releases: Mapping[str, str]) -> None:
         valkey = ensure(["valkey-server"]).path("valkey-server")
-        for colour, release in RELEASES.items():
+        for colour, release in releases.items():
             cache, port, metrics = free_port(), free_port(), free_port()
             arguments = [
                 str(valkey),
@@ -169,7 +171,6 @@ def processes(server: PostgresServer, tmp_path: Path, monkeypatch: pytest.Monkey
     world = World(server, tmp_path)
     with object_store() as store:
         made = Processes(world=world, folder=tmp_path, store=store)
-        made.start()
         try:
             yield made
         finally:
@@ -189,35 +190,41 @@ def settle(processes: Processes, service: str, *, status: int) -> None:
     waiting.wait_for(f"{service} to be {status}", look, until=lambda seen: seen == status, bound_s=READY_S)
 
 
-def test_each_release_works_exactly_where_the_guide_says(processes: Processes) -> None:
-    world, roles = processes.world, processes.world.upgrade.roles
+def probe_all(processes: Processes, contract: Callable[[], bool], migrate: Callable[[], None]) -> list[Probed]:
+    """Probe both colours on each state of the schema, the one that served before first."""
+    world, roles, found = processes.world, processes.world.upgrade.roles, list[Probed]()
     monkeyed: Any = world.site
     monkeyed.cluster = processes
-    found: list[Probed] = []
 
     def look(state: SchemaState, *, blue: int, green: int) -> None:
-        settle(processes, "stellaops-blue", status=blue)
-        settle(processes, "stellaops-green", status=green)
+        settle(processes, roles.blue.service, status=blue)
+        settle(processes, roles.green.service, status=green)
         for one, other in ((roles.blue, roles.green), (roles.green, roles.blue)):
             found.append(compatibility.probe(world.site, world.upgrade, one, other, state=state, bound_s=30.0))
 
     look(SchemaState.BEFORE_A, blue=200, green=503)
-    world.migrate("A")
+    migrate()
     look(SchemaState.AFTER_A, blue=200, green=200)
-    waiting.wait_for(
-        "green to derive the second tree and contract",
-        lambda: _contract(world),
-        until=bool,
-        bound_s=READY_S,
-    )
+    waiting.wait_for("green to derive the second tree and contract", contract, until=bool, bound_s=READY_S)
     look(SchemaState.AFTER_B, blue=503, green=200)
-    assert [(one.state, one.colour, one.works) for one in found] == [
-        ("before A", "blue", True),
-        ("before A", "green", False),
-        ("after A", "blue", True),
-        ("after A", "green", True),
-        ("after B", "blue", False),
-        ("after B", "green", True),
+    return found
+
+
+def works(found: list[Probed]) -> list[tuple[str, str, bool]]:
+    return [(one.state, one.release, one.works) for one in found]
+
+
+def test_each_release_works_exactly_where_the_guide_says(processes: Processes) -> None:
+    world = processes.world
+    processes.start(FIRST)
+    found = probe_all(processes, lambda: _contract(world), lambda: world.migrate("A"))
+    assert works(found) == [
+        ("before A", "2027.Q1", True),
+        ("before A", "2027.Q2", False),
+        ("after A", "2027.Q1", True),
+        ("after A", "2027.Q2", True),
+        ("after B", "2027.Q1", False),
+        ("after B", "2027.Q2", True),
     ], compatibility.table(found)
     early, late = found[1], found[4]
     assert early.not_ready == "schema: pending: 0101_expand_leaf_v2"
@@ -230,11 +237,33 @@ def test_each_release_works_exactly_where_the_guide_says(processes: Processes) -
     assert f"| after B | blue | 2027.Q1 | no: schema: contracted by {CONTRACT}" in told
 
 
-def _contract(world: World) -> bool:
+def test_each_release_of_the_next_upgrade_works_exactly_there_too(processes: Processes) -> None:
+    world = processes.world
+    world.migrate("A")
+    processes.start(SECOND)
+    settle(processes, "stellaops-green", status=200)
+    waiting.wait_for("the second tree to cover every item", lambda: _contract(world), until=bool, bound_s=READY_S)
+    world.upgrade.assign_roles("green")
+    found = probe_all(processes, lambda: _contract(world, "2027.Q3"), lambda: world.migrate("A", release="2027.Q3"))
+    assert works(found) == [
+        ("before A", "2027.Q2", True),
+        ("before A", "2027.Q3", False),
+        ("after A", "2027.Q2", True),
+        ("after A", "2027.Q3", True),
+        ("after B", "2027.Q2", False),
+        ("after B", "2027.Q3", True),
+    ], compatibility.table(found)
+    assert found[1].not_ready == "schema: pending: 0201_expand_scan_origin"
+    assert found[4].not_ready == "schema: contracted by 0202_contract_scan_origin, which 2027.Q2 cannot work on"
+    assert found[4].makes_evidence == "green takes no scan: status 503"
+    assert compatibility.table(found) in (project.ROOT / "docs" / "schema.md").read_text("utf-8")
+
+
+def _contract(world: World, release: str = "2027.Q2") -> bool:
     from rehearsal.platform.core import migrations  # noqa: PLC0415  # the refusal is what is waited for
 
     try:
-        world.migrate("B")
+        world.migrate("B", release=release)
     except migrations.MigrationError:
         return False
     return True

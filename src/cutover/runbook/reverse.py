@@ -362,7 +362,7 @@ class _State:
             if self.breaking
             else Step(clause=DATABASE, needed=True, why="the restore was broken off when the database had been swapped")
             if self.told.restoring
-            else Step(clause=DATABASE, needed=False, why="no migration of category B is in the schema")
+            else Step(clause=DATABASE, needed=False, why="no migration of category B of this upgrade is in the schema")
         )
         yield (
             Step(clause=BLUE, needed=False, why=f"{blue} is installed")
