@@ -110,7 +110,7 @@ class _Writer:
             clauses = [view for view in self.record.clauses if clause_tag(view.id) in scenario.tags]
             if not clauses:
                 continue  # the record is of a runbook that had no such clause
-            if not any(self._is_of(p, scenario) for p in self.performances):
+            if not any(self._scenario_of(p) is scenario for p in self.performances):
                 performed |= {clause.id for clause in clauses}
                 self._write(self._not_performed(scenario, clauses))
         for clause in self.record.clauses:
@@ -136,14 +136,16 @@ class _Writer:
 
     # -- what was performed --------------------------------------------------------------------------------------------
 
-    def _is_of(self, performance: _Performance, scenario: PlannedScenario) -> bool:
-        return scenario.name == performance.scenario and any(
-            clause_tag(name) in scenario.tags for name in performance.clauses
-        )
+    def _scenario_of(self, performance: _Performance) -> PlannedScenario | None:
+        """Return the scenario that was performed, or that the safety net stood in for; None where there is none."""
+        tags = {clause_tag(name) for name in performance.clauses}
+        of_clause = [scenario for scenario in self.planned if tags & scenario.tags]
+        named = [scenario for scenario in of_clause if scenario.name == performance.scenario]
+        return next(iter(named or of_clause if len(of_clause) == 1 else named), None)
 
     def _performed(self, performance: _Performance, clauses: list[ClauseView]) -> dict[str, Any]:
         """Return the result of one performance: as the run left it, or made from the journal, then made to agree."""
-        scenario = next((one for one in self.planned if self._is_of(performance, one)), None)
+        scenario = self._scenario_of(performance)
         made = results.described(
             self.book, scenario, clauses, title=performance.scenario, attempt=performance.attempt.number
         )
@@ -162,6 +164,8 @@ class _Writer:
             document |= {"steps": results.document(drawn).get("steps", [])}
             document |= {"start": _ms(performance.started), "stop": _ms(performance.last)}
         first, last = self._notes(performance, clauses, later)
+        if scenario is not None and scenario.name != performance.scenario:
+            first.append(_note(f"{performance.attempt.number}: {performance.scenario}", _ms(performance.started)))
         document["steps"] = [*first, *document["steps"], *last]
         span = (document["start"], document["stop"])
         attachments = [*self._evidence(clauses, document), *self._charts(performance, span)]

@@ -254,6 +254,35 @@ def test_a_killed_and_resumed_run_shows_what_was_broken_off_kept_and_made_again(
     assert kept["steps"][1]["parameters"] == [{"name": "clause", "value": "1.1a"}], "as the killed process left it"
 
 
+def test_a_procedure_days_later_adds_to_the_results_and_takes_none_away(runbook: Runbook) -> None:
+    runbook.write_target(in_run=False)
+    first = runbook.go()
+    before = {one["uuid"]: one for one in results(first.folder)}
+    assert of(list(before.values()), "5.1")[0]["status"] == "skipped"
+    ran = runbook.go("--continue", str(first.folder), "--procedure", "observe", serves="green")
+    assert ran.results()["5.1"] == "PASS", ran.err
+    agree(ran)
+    after = {one["uuid"]: one for one in results(ran.folder)}
+    assert len(after) == len(before), "what was not run yet has given way to what was"
+    [observed] = of(list(after.values()), "5.1")
+    assert labels(observed, "attempt") == ["2"]
+    assert steps(of(list(after.values()), "1.1a")[0]) == steps(of(list(before.values()), "1.1a")[0])
+    assert of(list(after.values()), "T.1")[0]["statusDetails"]["message"] == "not yet"
+
+
+def test_what_a_stop_cut_short_and_the_safety_net_did_is_told(runbook: Runbook) -> None:
+    ran = runbook.go(**{"3.2": "SIGINT"})
+    assert ran.results()["R.1"] == "PASS", ran.err
+    agree(ran)
+    made = results(ran.folder)
+    [stopped] = of(made, "3.2")
+    assert stopped["statusDetails"]["message"] == "interrupted by SIGINT"
+    assert [status for _, status in steps(stopped)] == ["passed", "skipped", "skipped"]
+    [back] = of(made, "R.1")
+    assert steps(back) == [("Attempt 1: the run's own safety net", "passed")]
+    assert of(made, "4.1a")[0]["statusDetails"]["message"].startswith("not reached")
+
+
 def test_completing_a_record_twice_changes_nothing(runbook: Runbook) -> None:
     ran = runbook.go(**{"3.1a": "fail"})
     assert ran.folder is not None
