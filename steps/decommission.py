@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
-from cutover.procedures import decommission, preflight
+from cutover.procedures import decommission, preflight, traffic
 from cutover.runbook.checks import expect
 
 if TYPE_CHECKING:
     from cutover.procedures.decommission import NamespaceUse, Window
     from cutover.runbook.upgrade import Upgrade
     from cutover.site import Site
+    from cutover.site.load import LoadRunner
 
 
 @when("the observation window of the policy has passed under watch", target_fixture="window")
@@ -58,6 +59,12 @@ def blue_drained(site: Site, upgrade: Upgrade) -> None:
 @given("green serves every request at this moment")
 def green_holds(site: Site, upgrade: Upgrade) -> None:
     decommission.require_green_holds(site, upgrade)
+
+
+@given("nothing of the load has failed or been lost until now")
+def nothing_lost(site: Site, upgrade: Upgrade, load: LoadRunner) -> None:
+    traffic.require_no_failures(load)
+    traffic.require_markers(site, upgrade, load)
 
 
 @when("blue's release is uninstalled", target_fixture="release_state")

@@ -11,6 +11,7 @@ Feature: Blue is decommissioned
   Scenario: Blue's release is removed
     Given blue's queue is drained and proven empty
     And green serves every request at this moment
+    And nothing of the load has failed or been lost until now
     When blue's release is uninstalled
     Then the release is gone
     And every sampled request is served by green
