@@ -136,3 +136,24 @@ def test_without_redaction_this_kind_of_output_would_leak(bare: Poured, redacted
     assert bare.of(kind), f"the secret never came past {kind}: nothing is proven of it"
     place = kind.partition("!")[0]
     assert fnmatch.filter(redacted.files, place), f"{place} was not made"
+
+
+CARELESS = """
+from reports import html
+
+made = html.build
+html.build = lambda record: made(record) + "<!-- s3cret-value -->"
+"""
+
+
+def test_a_secret_that_only_a_report_shows_spoils_a_run_that_passed(tmp_path: Path) -> None:
+    (tmp_path / "careless.py").write_text(CARELESS, "utf-8")
+    plugins = ("careless", "allure_pytest.plugin", "reports.plugin", "reports.overview_plugin")
+    ran = Miniature(tmp_path).run(*(word for name in plugins for word in ("-p", name)))
+    assert ran.folder is not None
+    assert ran.verdict["result"] == "PASSED", "the verdict was computed before the report was made"
+    assert ran.code == 3, ran.out + ran.err
+    assert not (ran.folder / "seal.json").exists()
+    assert "in report.html" in ran.out + ran.err
+    assert SECRET not in ran.out + ran.err
+    assert "PASSED" in (tmp_path / "records" / "index.html").read_text("utf-8"), "it is listed all the same"

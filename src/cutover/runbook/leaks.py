@@ -92,7 +92,7 @@ def require_none(folder: Path, secrets: Mapping[str, str]) -> Searched:
     found = search(folder, secrets)
     if found.leaks:
         raise CouldNotMeasure(
-            "the record holds secrets of the target",
+            f"the record holds secrets of the target: {found.named}",
             code="secret-in-record",
             seen=found.named,
             do="give this record to nobody; delete the files, and change what they show",
