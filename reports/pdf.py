@@ -56,7 +56,7 @@ def build(record: Record, *, to_be_signed: bool = False) -> bytes:
     room = pdf_first.Room(to_be_signed=to_be_signed, carried=tuple(one.name for one in carried))
     flowables: list[Flowable] = [
         *pdf_first.page(record, told, room),
-        *pdf_sections.every(record, html.facts(record)),
+        *pdf_sections.every(record, html.facts(record), room.carried),
     ]
     _Document(stream).multiBuild(flowables, canvasmaker=_canvas(told))
     about = About(

@@ -6,8 +6,10 @@ and breaks between rows, or within one that no page holds.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from reportlab.graphics import renderPDF
 from reportlab.lib.colors import HexColor
 from reportlab.lib.enums import TA_CENTER, TA_RIGHT
 from reportlab.lib.pagesizes import A4
@@ -42,6 +44,8 @@ _LONGEST: Final = 4000
 """Characters of one text; a longer one is cut, and says where the whole is."""
 _LONG_CELL: Final = 1500
 """A cell of more characters might be taller than a page, so its table may break within a row."""
+_TYPE_SCALE: Final = 0.96
+"""Of a picture's texts: FiraGO is a little wider than what a page is read in."""
 _LONG_ROWS: Final = 600
 """So many rows at most in one table of the library: its time grows faster than the rows do."""
 
@@ -215,42 +219,21 @@ class Picture(Flowable):  # type: ignore[misc]  # reportlab ships no types
 
     def __init__(self, drawing: shapes.Drawing) -> None:
         super().__init__()
-        self._drawing = drawing
-        self._scale = WIDTH / drawing.width
+        self._made = shapes.graphic(
+            drawing, sans=SANS, bold=BOLD, legible=partial(pdf_type.legible, fonts=(SANS, BOLD)), type_scale=_TYPE_SCALE
+        )
+        self._scale = WIDTH / float(self._made.width)
 
     def wrap(self, _width: float, _height: float) -> tuple[float, float]:
         """Return the size."""
-        return WIDTH, self._drawing.height * self._scale
+        return WIDTH, float(self._made.height) * self._scale
 
     def draw(self) -> None:
-        """Draw it; its y grows downwards, the page's upwards."""
+        """Draw it."""
         self.canv.saveState()
         self.canv.scale(self._scale, self._scale)
-        for shape in self._drawing.shapes:
-            self._paint(shape)
+        renderPDF.draw(self._made, self.canv, 0, 0)
         self.canv.restoreState()
-
-    def _paint(self, shape: shapes.Box | shapes.Path | shapes.Label) -> None:
-        canvas, looks, height = self.canv, shapes.LOOKS[shape.look], self._drawing.height
-        if looks.fill:
-            canvas.setFillColor(HexColor(looks.fill))
-        if looks.stroke:
-            canvas.setStrokeColor(HexColor(looks.stroke))
-            canvas.setLineWidth(looks.width)
-            canvas.setDash(list(looks.dash))
-        if isinstance(shape, shapes.Box):
-            low = height - shape.y - shape.height
-            canvas.rect(shape.x, low, shape.width, shape.height, stroke=int(bool(looks.stroke)), fill=1)
-        elif isinstance(shape, shapes.Label):
-            font, size = (BOLD if looks.bold else SANS), looks.size * 0.96
-            pdf_type.write(canvas, shape.x, height - shape.y, shape.text, font=font, size=size, anchor=shape.anchor)
-        else:
-            line = canvas.beginPath()
-            for number, (x, y) in enumerate(shape.points):
-                (line.lineTo if number else line.moveTo)(x, height - y)
-            if shape.closed:
-                line.close()
-            canvas.drawPath(line, stroke=int(bool(looks.stroke)), fill=int(bool(looks.fill) and shape.closed))
 
 
 class Heading(Paragraph):  # type: ignore[misc]  # reportlab ships no types

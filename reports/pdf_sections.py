@@ -19,8 +19,10 @@ from reports.pdf_parts import CODE, H2, NONE, SMALL, WIDTH, Badge, Picture, p, r
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reports.controls import ControlView
     from reports.gates import GateBlock, GateRow
-    from reports.record import ClauseView, CommandView, GateView, Record
+    from reports.record import AttemptView, ClauseView, CommandView, GateView, Record
+    from reports.story import Story
 
 PICTURE: Final = 790.0
 """A picture is laid out in this width and scaled down to the page's: its smallest text is 6.5 points then."""
@@ -38,12 +40,12 @@ _STATE_TONES: Final = {
 }
 
 
-def every(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
-    """Yield all sections, in their order."""
+def every(record: Record, facts: Mapping[str, Any], carried: Sequence[str]) -> Iterable[Flowable]:
+    """Yield all sections, in their order. carried: the names of the files inside of the document."""
     yield from _failures(facts["troubled"], record, facts["decision"])
     yield from _attempts(record)
-    yield from _controls(record)
-    yield from _matrix(facts["phases"])
+    yield from _matrix(facts["phases"], facts["controls_by_clause"], facts["kept"])
+    yield from _controls(facts["controls"])
     yield from _served(record)
     yield from _gates(facts["gates"], facts["decisions"])
     yield from _deviations(record)
@@ -52,12 +54,13 @@ def every(record: Record, facts: Mapping[str, Any]) -> Iterable[Flowable]:
     yield from _commands(record)
     yield from _journal(record, facts["events"])
     yield from _plan(record)
+    yield from _proof(record, facts["story"], carried)
 
 
 def _failures(troubled: Sequence[ClauseView], record: Record, decision: str) -> Iterable[Flowable]:
-    if not troubled:
+    if not troubled and not record.diagnoses:
         return
-    yield from section("What failed", "failures")
+    yield from section("What failed" if troubled else "Diagnoses", "failures")
     for clause in troubled:
         yield CondPageBreak(30 * mm)
         yield p(f"{clause.id} {clause.title}: {clause.result}", H2)
@@ -65,7 +68,6 @@ def _failures(troubled: Sequence[ClauseView], record: Record, decision: str) -> 
             ("Reason", clause.reason or "none is recorded"),
             ("Seen", clause.seen),
             ("Cause", clause.cause),
-            *(("Diagnosis", text) for text in _diagnosed(record, clause)),
             ("Next", clause.remedy),
             ("State", clause.state),
             ("Guide", clause.guide),
@@ -80,13 +82,23 @@ def _failures(troubled: Sequence[ClauseView], record: Record, decision: str) -> 
     if record.rollback.performed:
         yield Spacer(1, 4)
         yield p(f"Rollback. Trigger: {record.rollback.trigger or 'unknown'}. It was {wording.undo(record)[0]}.")
-
-
-def _diagnosed(record: Record, clause: ClauseView) -> Iterable[str]:
-    for one in record.diagnoses:
-        if one.clause == clause.id:
-            name = f" ({one.id})" if one.id else ""
-            yield f"{one.cause or 'no known cause fits'}{name}" + (f"; {one.remedy}" if one.remedy else "")
+    if record.diagnoses:
+        yield CondPageBreak(30 * mm)
+        yield p("Diagnoses", H2)
+        yield p("What was seen is matched against the table of causes; a line without one says that none of them fits.")
+        yield from table(
+            ["AT", "CLAUSE", "CAUSE", "NEXT"],
+            [46, 40, 0, 0],
+            [
+                [
+                    wording.clock(one.time),
+                    one.clause or NONE,
+                    rich((one.id, "code"), (one.cause, "")) if one.id else "no known cause fits",
+                    one.remedy or NONE,
+                ]
+                for one in record.diagnoses
+            ],
+        )
 
 
 def _transcript(record: Record, command: CommandView) -> Iterable[Flowable]:
@@ -120,7 +132,7 @@ def _attempts(record: Record) -> Iterable[Flowable]:
                 one.operator or "unknown",
                 wording.moment_of(one.started),
                 wording.clock(one.finished),
-                "broken off" if one.broken_off else f"stopped by {one.stopped_by}" if one.stopped_by else one.result,
+                _ended(one, record),
                 wording.count(one.kept),
             ]
             for one in record.attempts
@@ -129,9 +141,14 @@ def _attempts(record: Record) -> Iterable[Flowable]:
     )
 
 
-def _controls(record: Record) -> Iterable[Flowable]:
+def _ended(one: AttemptView, record: Record) -> str:
+    if one.broken_off:
+        return "broken off"
+    return f"stopped by {one.stopped_by}" if one.stopped_by else one.result or record.result
+
+
+def _controls(found: Sequence[ControlView]) -> Iterable[Flowable]:
     """Yield what the record answers to the controls that an auditor asks by."""
-    found = controls.assess(record)
     if not found:
         return
     yield from section("Controls", "controls")
@@ -174,10 +191,15 @@ def _word(result: str) -> str:
     return {"PASS": "pass", "NOT_RUN": "not run"}.get(result, wording.RESULT_WORDS.get(result, result.lower()))
 
 
-def _matrix(phases: Sequence[tuple[str, Sequence[ClauseView]]]) -> Iterable[Flowable]:
+def _matrix(
+    phases: Sequence[tuple[str, Sequence[ClauseView]]],
+    answered: Mapping[str, Sequence[str]],
+    kept: Mapping[str, int],
+) -> Iterable[Flowable]:
     yield from section("Clauses", "clauses")
     yield p(
-        "Every clause of the guide, in the order of a run, with what performed it and what its result rests on. "
+        "Every clause of the guide, in the order of a run, with what performed it, the controls that it answers and "
+        "what its result rests on. "
         "A clause that was not run says why. Steps passed unless they say otherwise. "
         "File names are relative to the record's folder."
     )
@@ -188,17 +210,18 @@ def _matrix(phases: Sequence[tuple[str, Sequence[ClauseView]]]) -> Iterable[Flow
         yield p(title, H2)
         yield from table(
             ["CLAUSE", "SCENARIO AND STEPS", "RESULT", "TOOK", "EVIDENCE"],
-            [42, 0, 62, 48, 128],
-            [_clause_row(clause) for clause in clauses],
+            [64, 0, 58, 46, 124],
+            [_clause_row(clause, answered.get(clause.id, ()), kept.get(clause.id, 0)) for clause in clauses],
             numbers=(3,),
         )
 
 
-def _clause_row(clause: ClauseView) -> list[object]:
+def _clause_row(clause: ClauseView, answered: Sequence[str], kept: int) -> list[object]:
     parts = [(clause.title or clause.scenario or clause.id, "bold")]
     if clause.result != "PASS":
         parts.append((clause.reason, "bad" if clause.result in wording.BAD else ""))
     parts.append((f"risk: {clause.risk}" if clause.risk not in {"", "reversible"} else "", "soft"))
+    parts.append((f"kept by {wording.many(kept, 'later attempt')}" if kept else "", "soft"))
     for step in clause.steps:
         good = step.status == "passed"
         notes = [] if good else [step.status]
@@ -209,7 +232,13 @@ def _clause_row(clause: ClauseView) -> list[object]:
     evidence = "\n".join(clause.links) or (NONE if clause.result == "NOT_RUN" else "journal.jsonl")
     took = wording.duration(clause.duration_s) if clause.duration_s is not None else NONE
     files = rich(*((line, "soft") for line in evidence.split("\n")))
-    return [rich((clause.id, "bold")), rich(*parts), Badge(clause.result), took, files]
+    return [
+        rich((clause.id, "bold"), *((name, "soft") for name in answered)),
+        rich(*parts),
+        Badge(clause.result),
+        took,
+        files,
+    ]
 
 
 def _served(record: Record) -> Iterable[Flowable]:
@@ -445,4 +474,37 @@ def _plan(record: Record) -> Iterable[Flowable]:
     yield Spacer(1, 4)
     yield p(
         "Inputs: plan.json, policy.toml, target.redacted.toml." + (f" Made by {versions}." if versions else ""), SMALL
+    )
+
+
+def _proof(record: Record, story: Story, carried: Sequence[str]) -> Iterable[Flowable]:
+    yield from section("Proof", "proof")
+    if record.manifest_sha256:
+        number = record.sealed
+        again = f" This is seal {number} of the record; the earlier ones are under seals/." if number > 1 else ""
+        yield p(
+            "manifest.json names the digest of every file that this record was made from; its own digest stands in the "
+            "footer of every page and in each attestation. seal.json, written last, names the manifest, the attestations "
+            f"and the reports, this one too.{again}"
+        )
+        yield p(f"{wording.capital(story.signature)}.")
+    else:
+        yield p(
+            "This record has no manifest, so that nothing here is sealed: its files may have been changed since, the "
+            "journal's lines excepted, of which each names the digest of the one before."
+        )
+    yield from table(
+        ["", "SHA-256"],
+        [170, 0],
+        [
+            [name, rich((digest, "code"))]
+            for name, digest in ((story.digest_label, story.digest), *story.digests)
+            if digest
+        ],
+    )
+    yield Spacer(1, 4)
+    yield p(f"Inside of this file, for machines: {', '.join(carried) or 'nothing'}.")
+    yield p(
+        "Whoever has the site's trust root proves all of it without a network: ./cutover verify RECORD --trust-root "
+        "FILE. The signature of this document can be looked at with any reader of PDF that knows PAdES."
     )

@@ -50,23 +50,29 @@ def register() -> dict[str, frozenset[int]]:
     return found
 
 
-def legible(text: str) -> str:
-    """Return a text in characters that a font has."""
-    return "".join(map(_legible, text))
+def legible(text: str, fonts: tuple[str, ...] = ()) -> str:
+    """Return a text in characters that a font has; fonts: that each of these has."""
+    return "".join(_legible(character, fonts) for character in text)
 
 
 @cache
-def _legible(character: str) -> str:
-    fonts = register()
+def _legible(character: str, fonts: tuple[str, ...]) -> str:
     if character in "\n\t":
         return " "
     if unicodedata.category(character) == "Zs":
         return "\N{NO-BREAK SPACE}" if character in "\u00a0\u202f\u2007" else " "
     for one in (character, _SUBSTITUTES.get(character, "")):
-        is_known = one and (ord(one) in fonts[SANS] & fonts[BOLD] or ord(one) in fonts[MONO])
-        if is_known and unicodedata.category(one)[0] != "C":
+        if one and unicodedata.category(one)[0] != "C" and _is_known(ord(one), fonts):
             return one
     return f"[U+{ord(character):04X}]"
+
+
+def _is_known(code: int, fonts: tuple[str, ...]) -> bool:
+    """Whether each of some fonts has a character; without any, whether text can be written with it."""
+    known = register()
+    if fonts:
+        return all(code in known[name] for name in fonts)
+    return code in known[MONO] or (code in known[SANS] and code in known[BOLD])
 
 
 def runs(text: str, font: str = SANS) -> Iterator[tuple[str, str]]:

@@ -86,8 +86,8 @@ def test_sections_are_bookmarked_and_listed_with_their_pages(tmp_path: Path) -> 
     assert titles == [
         "Timeline",
         "What failed",
-        "Controls",
         "Clauses",
+        "Controls",
         "Served by",
         "Gates",
         "Deviations from the guide",
@@ -96,6 +96,7 @@ def test_sections_are_bookmarked_and_listed_with_their_pages(tmp_path: Path) -> 
         "Commands",
         "Journal",
         "Plan",
+        "Proof",
     ]
     text = words(reader)
     assert "Placeholder" not in text
