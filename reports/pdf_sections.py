@@ -484,8 +484,8 @@ def _proof(record: Record, story: Story, carried: Sequence[str]) -> Iterable[Flo
         again = f" This is seal {number} of the record; the earlier ones are under seals/." if number > 1 else ""
         yield p(
             "manifest.json names the digest of every file that this record was made from; its own digest stands in the "
-            "footer of every page and in each attestation. seal.json, written last, names the manifest, the attestations "
-            f"and the reports, this one too.{again}"
+            "footer of every page and in each attestation. seal.json, written last, names the manifest, the "
+            f"attestations and the reports, this one too.{again}"
         )
         yield p(f"{wording.capital(story.signature)}.")
     else:
