@@ -46,6 +46,8 @@ class SystemClock:
     def __init__(self, ahead: timedelta = timedelta(0)) -> None:
         """Take by how much."""
         self.ahead = ahead
+        self.since = datetime.now(UTC)
+        """By the machine; what it says itself is later, by as much as it is ahead."""
 
     def now(self) -> datetime:
         """Return the wall time."""

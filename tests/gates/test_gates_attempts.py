@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.runbook import gates
 from cutover.runbook.attempts import RESUMED
-from cutover.runbook.gates import archive, replay
+from cutover.runbook.gates import GateVerdict, archive, replay
+from cutover.runbook.gates.window import watched_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,6 +189,51 @@ def test_a_window_is_whole_since_its_last_gap(
     if since != ended:
         later = gates.over_window(upgrade, site, began=since, ended=ended)
         assert all(item.is_whole for item in later)
+
+
+@pytest.mark.parametrize(
+    ("values", "behind", "failed"),
+    [
+        ([5, 5, 5], [0.4, 5, 5, 5], False),
+        ([5, 5, 5], [0.4, 5, 0.4, 5], True),
+        ([0.4, 5, 5], [5, 5, 5], True),
+        ([5], [0.4], False),
+    ],
+    ids=["low behind the gap alone", "low later", "low before the gap", "too little behind it"],
+)
+def test_a_rate_that_is_low_for_a_gap_has_not_failed(
+    upgrade: Upgrade, values: list[float], behind: list[float], failed: bool
+) -> None:
+    gate, began = gates.GATES["evidence_operations"], datetime(2026, 1, 1, tzinfo=UTC)
+    times = [10.0 * (at + 1) for at in range(len(values))] + [86400 + 10.0 * at for at in range(len(behind))]
+    rows = [[(began.timestamp() + at) * 1000, value, 100] for at, value in zip(times, [*values, *behind], strict=True)]
+    total = gates.GateResult(
+        name=gate.name,
+        title=gate.title,
+        source="prometheus",
+        result=GateVerdict.FAIL,
+        value=0.03,
+        blue=None,
+        percent=None,
+        query="",
+        time=began,
+        limit=0.5,
+        unit="1/s",
+        samples=100,
+        reason="",
+    )
+    watched = watched_of(
+        gate,
+        replace(upgrade.policy, observation=replace(upgrade.policy.observation, interval_s=10)),
+        rows,
+        verdict=total,
+        queries={},
+        range_s=10,
+        began=began,
+        ended=began + timedelta(seconds=times[-1]),
+    )
+    assert not watched.is_whole
+    assert gates.has_failed(watched, upgrade.policy) is failed
 
 
 def test_a_look_at_a_window_needs_prometheus(upgrade: Upgrade, site: FakeSite, clock: ManualClock) -> None:

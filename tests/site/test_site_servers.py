@@ -14,6 +14,7 @@ import httpx
 import pytest
 import yaml
 
+from cutover.clock import SystemClock
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused, WrongInput
 from cutover.evidence.sources import ContentMissing
 from cutover.site.cache import Cache
@@ -330,7 +331,9 @@ def test_a_server_is_asked_by_the_sites_time_where_the_clock_was_put_ahead() -> 
         "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[1000, "2"]]}]},
     }
     client = httpx.Client(transport=httpx.MockTransport(answer))
-    prometheus = Prometheus("http://prometheus.example", client=client, ahead=timedelta(days=1))
+    clock = SystemClock(timedelta(days=1))
+    clock.since = datetime.fromtimestamp(900, UTC)
+    prometheus = Prometheus("http://prometheus.example", client=client, clock=clock)
     tomorrow = datetime.fromtimestamp(1000, UTC) + timedelta(days=1)
     found = prometheus.query("up", at=tomorrow)
     series = prometheus.query_range("up", start=tomorrow, end=tomorrow + timedelta(seconds=5), step_s=1)
@@ -339,6 +342,12 @@ def test_a_server_is_asked_by_the_sites_time_where_the_clock_was_put_ahead() -> 
     assert found.time == series[0].samples[0].time == tomorrow
     assert found.samples[0].time == tomorrow + timedelta(seconds=0.5)
     assert found.raw == vector("1")
+    began = datetime.fromtimestamp(850.5, UTC)
+    series = prometheus.query_range("up", start=began, end=tomorrow, step_s=7)
+    assert [(one["start"], one["end"]) for one in asked[2:]] == [("850.500", "900.000"), ("900.500", "1000.000")]
+    assert [one.samples[0].time.timestamp() for one in series] == [1000, 1000 + 86400]
+    prometheus.query_range("up", start=began + timedelta(hours=1), end=tomorrow, step_s=7)
+    assert len(asked) == 5, "of what was between yesterday and this process nothing is asked"
 
 
 def test_prometheus_gone(closed_port: int) -> None:

@@ -143,13 +143,13 @@ def _wait_for_data(site: Site, upgrade: Upgrade) -> None:
 def _since_last_gap(site: Site, upgrade: Upgrade, began: datetime) -> datetime:
     """Return from when on the window has no gap up to now, and say so where that is not its beginning.
 
-    A gate that failed meanwhile is none: the window stays as it is, to be judged. Raises: CouldNotMeasure.
+    A gate that has failed is none: the window stays as it is, to be judged. Raises: CouldNotMeasure.
     """
     now = upgrade.clock.now()
     if now <= began:
         return began
     watched = gates.so_far(upgrade, site, began=began, ended=now)
-    if any(item.verdict.result is GateVerdict.FAIL for item in watched):
+    if any(gates.has_failed(item, upgrade.policy) for item in watched):
         return began
     since = gates.whole_since(watched, upgrade.policy, began=began, ended=now)
     if since > began:

@@ -2,21 +2,23 @@
 
 Invariants: an answer carries the query as it was sent, its time and the raw document, so that a verdict can be computed
 again from the record; an error, a warning-free empty vector and a number are three different things. The server has the
-time of the site: where the harness's clock was put ahead, it is asked for so much earlier, and its times are so much
-later in what is returned; the raw document stays as it came.
+time of the site: where the harness's clock was put ahead, a moment of this process is asked for so much earlier and is
+so much later in what is returned; what was before this process is where it was, and between the two there is nothing.
+The raw document stays as it came.
 """
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cutover.clock import SYSTEM_CLOCK
+from cutover.clock import SYSTEM_CLOCK, SystemClock
 from cutover.errors import CouldNotMeasure
 from cutover.runbook.ports import Answer, Sample, Series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import httpx
 
@@ -32,17 +34,17 @@ class Prometheus:
         *,
         timeout_s: float = _TIMEOUT_S,
         client: httpx.Client | None = None,
-        ahead: timedelta = SYSTEM_CLOCK.ahead,
+        clock: SystemClock = SYSTEM_CLOCK,
     ) -> None:
         """Open nothing yet.
 
-        client: what sends the requests, where a test brings its own. ahead: by how much the harness's clock is ahead
-        of the site's.
+        client: what sends the requests, where a test brings its own. clock: by which moments are told.
         """
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._client = client
-        self._ahead = ahead
+        self._ahead = clock.ahead
+        self._since = clock.since
 
     def query(self, expression: str, *, at: datetime | None = None) -> Answer:
         """Evaluate an expression at a time, by default now.
@@ -50,7 +52,8 @@ class Prometheus:
         Raises: CouldNotMeasure `prometheus-unreachable`, `prometheus-refused`, `prometheus-unreadable`.
         """
         moment = at or datetime.now(UTC) + self._ahead
-        document = self._get("/api/v1/query", {"query": expression, "time": self._site_time(moment)})
+        ahead = self._ahead if moment > self._since + self._ahead else timedelta(0)
+        document = self._get("/api/v1/query", {"query": expression, "time": f"{(moment - ahead).timestamp():.3f}"})
         try:
             data = document["data"]
             if data["resultType"] == "scalar":
@@ -59,7 +62,7 @@ class Prometheus:
                 entries = data["result"]
             else:
                 raise ValueError(data["resultType"])  # noqa: TRY301 (mapped with the rest)
-            samples = tuple(self._sample(entry["metric"], entry["value"]) for entry in entries)
+            samples = tuple(_sample(entry["metric"], entry["value"], ahead=ahead) for entry in entries)
         except (KeyError, TypeError, ValueError) as error:
             raise self._unreadable(document) from error
         return Answer(query=expression, time=moment, samples=samples, raw=document)
@@ -69,21 +72,42 @@ class Prometheus:
 
         Raises: as `query`.
         """
+        pieces = [
+            self._range(expression, start=first, end=last, step_s=step_s, ahead=ahead)
+            for first, last, ahead in self._pieces(start, end, step_s)
+        ]
+        return tuple(series for piece in pieces for series in piece)
+
+    def _pieces(self, start: datetime, end: datetime, step_s: float) -> Iterator[tuple[datetime, datetime, timedelta]]:
+        """Yield the parts of a range and by how much each is ahead of the site; all are on the steps of the whole."""
+        ours = self._since + self._ahead
+        if not self._ahead or start >= ours:
+            yield start, end, self._ahead
+            return
+        if start <= self._since:
+            yield start, min(end, self._since), timedelta(0)
+        first = start + timedelta(seconds=step_s * math.ceil((ours - start).total_seconds() / step_s))
+        if first <= end:
+            yield first, end, self._ahead
+
+    def _range(
+        self, expression: str, *, start: datetime, end: datetime, step_s: float, ahead: timedelta
+    ) -> list[Series]:
         parameters = {
             "query": expression,
-            "start": self._site_time(start),
-            "end": self._site_time(end),
+            "start": f"{(start - ahead).timestamp():.3f}",
+            "end": f"{(end - ahead).timestamp():.3f}",
             "step": f"{step_s:g}",
         }
         document = self._get("/api/v1/query_range", parameters)
         try:
-            return tuple(
+            return [
                 Series(
                     labels=dict(entry["metric"]),
-                    samples=tuple(self._sample(entry["metric"], value) for value in entry["values"]),
+                    samples=tuple(_sample(entry["metric"], value, ahead=ahead) for value in entry["values"]),
                 )
                 for entry in document["data"]["result"]
-            )
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise self._unreadable(document) from error
 
@@ -140,10 +164,7 @@ class Prometheus:
             self._client.close()
             self._client = None
 
-    def _site_time(self, moment: datetime) -> str:
-        return f"{(moment - self._ahead).timestamp():.3f}"
 
-    def _sample(self, labels: Mapping[str, str], pair: tuple[float, str]) -> Sample:
-        moment, text = pair
-        time = datetime.fromtimestamp(float(moment), UTC) + self._ahead
-        return Sample(labels=dict(labels), value=float(text), time=time)
+def _sample(labels: Mapping[str, str], pair: tuple[float, str], *, ahead: timedelta) -> Sample:
+    moment, text = pair
+    return Sample(labels=dict(labels), value=float(text), time=datetime.fromtimestamp(float(moment), UTC) + ahead)

@@ -31,7 +31,7 @@ from cutover.runbook.gates.results import (
     worst_of_each,
 )
 from cutover.runbook.gates.share import Share, get_ready, interval, share_of
-from cutover.runbook.gates.window import Step, Watched, over_window, so_far, whole_since
+from cutover.runbook.gates.window import Step, Watched, has_failed, over_window, so_far, whole_since
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,7 @@ __all__ = [
     "assess",
     "bake",
     "describe",
+    "has_failed",
     "interval",
     "is_decided",
     "judge",

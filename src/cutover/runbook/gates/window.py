@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cutover.files import write_whole
 from cutover.runbook.gates import archive, judging, sampling
 from cutover.runbook.gates.definitions import GATES, resolve
-from cutover.runbook.gates.results import Asked
+from cutover.runbook.gates.results import Asked, GateVerdict
 from cutover.runbook.journal import plain
 
 if TYPE_CHECKING:
@@ -115,6 +115,28 @@ def whole_since(watched: Sequence[Watched], policy: Policy, *, began: datetime, 
     """Return from when on, up to its end, a window has no gap for any gate; its end when one reaches so far."""
     step_s = policy.observation.interval_s
     return max((_whole_since(item, began=began, ended=ended, step_s=step_s) for item in watched), default=ended)
+
+
+def has_failed(watched: Watched, policy: Policy) -> bool:
+    """Whether a gate has failed, and does not only look so because there is a gap in its window.
+
+    A rate over a time in which nothing was recorded for a while is too low by as much, over the whole window and at the
+    steps right behind the gap: there only a step counts that looks back on nothing but what was measured.
+    """
+    gate = GATES[watched.name]
+    if watched.verdict.result is not GateVerdict.FAIL or watched.is_whole or not gate.is_rate:
+        return watched.verdict.result is GateVerdict.FAIL
+    begins: datetime | None = None
+    before: datetime | None = None
+    for step in watched.steps:
+        if not step.is_measured or step.value is None:
+            continue
+        if begins is None or before is None or _between_s(before, step.time) > watched.allowed_gap_s:
+            begins = step.time if before is not None else step.time - timedelta(seconds=watched.range_s)
+        before = step.time
+        if _between_s(begins, step.time) >= watched.range_s and not gate.within(step.value, gate.limit(policy)):
+            return True
+    return False
 
 
 def _whole_since(watched: Watched, *, began: datetime, ended: datetime, step_s: float) -> datetime:
