@@ -511,7 +511,7 @@ def _manifest(record: Record) -> Said:
 
 
 def _attestations(record: Record) -> Said:
-    names = sorted(path.name for path in (record.folder / "attestations").glob("*.dsse.json"))
+    names = sorted(path.name for path in (record.folder / "attestations").glob("*.json"))
     return Said(text=", ".join(names))
 
 

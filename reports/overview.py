@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cutover.clock import parse_rfc3339, rfc3339
+from cutover.record import signer
 from reports import shapes, wording
 
 if TYPE_CHECKING:
@@ -246,8 +247,8 @@ def _went_on(verdict: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
 def _seal(path: Path) -> str:
     if not path.is_file():
         return "none"
-    document = _json(path, [])
-    return "signed" if document.get("signatures") else "unsigned"
+    kind = _text(_object(_json(path, []).get("signature")).get("kind"))
+    return "unsigned" if kind in {"", signer.NONE} else "signed"
 
 
 def _ends(path: Path, problems: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:

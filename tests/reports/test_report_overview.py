@@ -142,7 +142,11 @@ def test_a_seal_is_told_and_the_report_is_linked(tmp_path: Path) -> None:
     folder = named(tmp_path, "a b")
     assert (only(tmp_path).seal, only(tmp_path).page) == ("none", "")
     (folder / "report.html").write_text("", "utf-8")
-    for content, said in (('{"signatures": [{}]}', "signed"), ('{"signatures": []}', "unsigned"), ("{", "unsigned")):
+    for content, said in (
+        ('{"signature": {"kind": "key"}}', "signed"),
+        ('{"signature": {"kind": "none"}}', "unsigned"),
+        ("{", "unsigned"),
+    ):
         (folder / "seal.json").write_text(content, "utf-8")
         assert only(tmp_path).seal == said
     assert "a%20b/report.html" in page(tmp_path).urls()
