@@ -86,6 +86,16 @@ def complete(folder: Path, means: Means, complain: Callable[[str, str], None]) -
         return None
 
 
+def complete_again(folder: Path, means: Means, complain: Callable[[str, str], None]) -> Seal | None:
+    """Make a finished record's reports anew and seal it once more; the seal that it had is kept.
+
+    Raises CouldNotMeasure: a secret stands in the record.
+    """
+    seal.set_aside(folder)
+    make_inputs(folder, complain)
+    return complete(folder, means, complain)
+
+
 def _prepared(folder: Path, means: Means, complain: Callable[[str, str], None]) -> tuple[Prepared | None, Means]:
     """Write manifest and attestations, unsigned where they cannot be signed; return what signs from here on."""
     if means.signer is None and means.why_unsigned != signers.UNSIGNED:

@@ -191,12 +191,12 @@ class WholeRecord:
         self.write("artifacts/commands/001-helm-upgrade.txt", "$ helm upgrade stellaops-green\nexit code 0\n")
 
     def baseline(self) -> None:
-        """The first snapshot; the second one is made with it, as both come from one site in memory."""
+        """Take the first snapshot; the second one is made with it, as both come from one site in memory."""
         evidence_folder.write(self.folder / "evidence", *evidence_folder.sites())
         self._seal_snapshot("baseline", "before")
 
     def compare(self) -> None:
-        """The second snapshot, and the balance."""
+        """Take the second snapshot, and draw the balance."""
         self._seal_snapshot("second-snapshot", "after")
         found = json.loads((self.folder / "evidence" / "diff.json").read_bytes())
         self.journal.write("evidence", **{k: found[k] for k in ("before", "after", "missing", "changed", "added")})

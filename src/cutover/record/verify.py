@@ -238,7 +238,7 @@ class _Verification:
         if self.seal is not None and self.seal.number != numbers[-1] + 1:
             what = f"it is number {self.seal.number}; there are {numbers[-1]} before it"
             check.refuse(SEAL, "seal-chain", what, where="number")
-        check.seen = f"{len(numbers)} before, each signed, the journal goes on from each"
+        check.seen = f"{len(numbers)} before, and the journal goes on from each"
 
     def _one_earlier(self, check: Check, number: int, before: str) -> str:
         """Verify one earlier seal, and that the journal still begins as it had it; return the seal's digest."""
@@ -254,7 +254,8 @@ class _Verification:
             what = f"expected {problem.expected}, found {problem.actual}"
             check.refuse(f"{place}/{problem.item}", "seal-changed", what)
             return ""
-        signatures.signer_of(check, f"{place}/{SEAL}", seal, self.trust)
+        if seal.is_signed:  # one that nobody signed is vouched for by whoever signed a later one over it
+            signatures.signer_of(check, f"{place}/{SEAL}", seal, self.trust)
         if seal.manifest != digest_of(content) or (seal.number, manifest.number) != (number, number):
             check.refuse(f"{place}/{FILE}", "manifest-changed", f"it is not what seal {number} names")
         if before and (seal.previous, manifest.previous) != (before, before):
