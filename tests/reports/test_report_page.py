@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sample_record
 
+from cutover.errors import RunbookInvalid
 from reports import build, html, record, shapes, story, timeline, wording
 
 if TYPE_CHECKING:
@@ -292,3 +293,91 @@ def test_a_gap_in_the_load_is_a_gap_in_the_picture(tmp_path: Path) -> None:
     assert drawing is not None
     blue = [s for s in drawing.shapes if isinstance(s, shapes.Path) and s.look == "blue-area" and s.closed]
     assert len(blue) == 2
+
+
+# -- transcripts, samples and controls ---------------------------------------------------------------------------------
+
+
+def transcript(tmp_path: Path, text: str) -> str:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    sample.command("1.1a", "stella", "doctor")
+    sample.write(record.read(sample.folder).commands[0].transcript, text)
+    return html.build(record.read(sample.folder))
+
+
+def test_a_transcript_is_in_the_page_and_cannot_become_markup(tmp_path: Path) -> None:
+    source = transcript(tmp_path, f"$ stella doctor\n{HOSTILE}\x1b[31mred\x00\r\nend")
+    assert [tag for tag, _ in Page(source).elements].count("script") == 1
+    assert "\ufffd[31mred\ufffd\nend</pre>" in source, "what would do something is shown as what it is not"
+
+
+def test_a_long_transcript_is_cut_in_its_middle_and_says_by_how_much(tmp_path: Path) -> None:
+    source = transcript(tmp_path, "beginning" + "x" * 50_000 + "ending")
+    assert "beginning" in source
+    assert "ending</pre>" in source
+    assert "[34\u00a0015 characters are left out here; the file has them]" in source
+    assert "x" * 12_001 not in source
+
+
+def test_transcripts_end_where_they_would_make_the_page_heavy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "_MOST_TRANSCRIPTS", 10)
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    for _ in range(3):
+        sample.command("1.1a", "stella", "doctor")
+    read = record.read(sample.folder)
+    assert list(html.transcripts(read)) == [1]
+    assert html.build(read).count("artifacts/commands/003-stella.txt") >= 1, "its file is named all the same"
+
+
+def test_a_transcript_outside_of_the_record_is_not_read(tmp_path: Path) -> None:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    (tmp_path / "secret.txt").write_text("do not show", "utf-8")
+    facts = {"argv": ["stella"], "exit_code": 0, "duration_s": 0.1}
+    sample.journal.write("command", clause="1.1a", **facts, transcript="../secret.txt")
+    assert "do not show" not in html.build(record.read(sample.folder))
+
+
+def test_every_measurement_of_a_gate_is_in_the_page(tmp_path: Path) -> None:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    for number in range(4):
+        sample.clock.advance(1)
+        sample.verdict("error_ratio", result="FAIL" if number == 2 else "PASS", value=number / 100, reason="so bad")
+    source = html.build(record.read(sample.folder))
+    rows = re.search(r'id="samples-error_ratio">.*?<tbody>(.*?)</tbody>', source, re.DOTALL)
+    assert rows is not None
+    assert rows[1].count("<tr") == 4
+    assert rows[1].count('<tr class="off">') == 1
+    assert [f"{number}.00\u202f%" in rows[1] for number in range(4)] == [True] * 4
+
+
+def test_the_page_says_what_the_record_answers_to_each_control(tmp_path: Path) -> None:
+    read = page(sample_record.failed(tmp_path).folder)
+    for name in ("SOC 2 CC8.1", "A.8.32", "9(4)(e)", "11.50"):
+        assert name in read.text
+    assert "#controls" in read.urls()
+    assert "CC8.1" in read.text[read.text.index("Blue is healthy") - 80 : read.text.index("Blue is healthy")]
+
+
+def test_a_map_of_controls_that_cannot_be_read_costs_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RunbookInvalid("the controls cannot be read", code="controls-unreadable")
+
+    monkeypatch.setattr(html.controls, "assess", refuse)
+    monkeypatch.setattr(html.controls, "by_clause", refuse)
+    read = page(sample_record.failed(tmp_path).folder)
+    assert "#controls" not in read.urls()
+    assert "What failed" in read.text
+
+
+def test_every_table_has_a_caption_and_every_head_a_scope(tmp_path: Path) -> None:
+    read = page(sample_record.sent_back(tmp_path).folder)
+    tags = [tag for tag, _ in read.elements]
+    assert tags.count("caption") == tags.count("table") > 10
+    assert all("scope" in attributes for tag, attributes in read.elements if tag == "th")
+    assert tags.count("main") == tags.count("nav") == tags.count("footer") == 1
+    regions = [attributes for tag, attributes in read.elements if tag == "section"]
+    assert all(attributes.get("aria-labelledby") in read.ids() for attributes in regions)

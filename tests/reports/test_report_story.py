@@ -230,6 +230,19 @@ def test_a_record_names_its_digest_and_by_what_it_is_signed(tmp_path: Path) -> N
     assert page.digest in text
 
 
+def test_a_bundle_is_an_identitys_signature_and_a_statement_without_one_is_none(tmp_path: Path) -> None:
+    sample = sample_record.passed(tmp_path)
+    sample.write_json("manifest.json", {"number": 2, "previous": {"file": "seals/1/seal.json", "sha256": FROM}})
+    sample.write_json("attestations/svr.sigstore.json", {"dsseEnvelope": {"signatures": [{"sig": "eA=="}]}})
+    sample.write_json("attestations/upgrade-record.dsse.json", {"signatures": []})
+    page = told(sample)
+    assert page.signature == "1 attestation signed with a Sigstore identity; proven by ./cutover verify"
+    assert ("seal before", FROM) in page.digests
+    source = html.build(record.read(sample.folder))
+    assert "this is seal 2 of the record" in source
+    assert "attestations/upgrade-record" not in source
+
+
 def test_exceptions_are_counted_with_their_reasons(tmp_path: Path) -> None:
     sample = sample_record.passed(tmp_path)
     observation = {"state": "complete", "until": "2026-11-23T04:14:00Z", "window_s": 30}
