@@ -112,6 +112,7 @@ class Row:
 @click.option("--kinds", is_flag=True, help="Every kind of altered evidence too, evidence-altered:KIND.")
 @click.option("--gates", is_flag=True, help="Only the faults that are there for a gate.")
 @click.option("--phases", is_flag=True, help="Each fault in each phase in which it can strike, NAME@PHASE.")
+@click.option("--bound-s", type=float, help="Begin no further row after so many seconds; 0 only writes the tables.")
 @click.option("--results", type=click.Path(path_type=Path), help="Keep the rows here; what held is not run again.")
 @click.option("--records", type=click.Path(path_type=Path), help="Keep the records here.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Put the rows into this document's table.")
@@ -124,6 +125,7 @@ def main(
     kinds: bool,
     gates: bool,
     phases: bool,
+    bound_s: float | None,
     results: Path | None,
     records: Path | None,
     markdown: Path | None,
@@ -139,8 +141,11 @@ def main(
     else:
         one = strategy or faults.GRADUAL
         chosen = [(fault, one) for fault in chosen_faults(names, one, kinds=kinds, gates=gates)]
+    began = time.monotonic()
     rows = []
     for fault, one in chosen:
+        if bound_s is not None and time.monotonic() - began >= bound_s:
+            break
         if (fault.name, one) in {known(told) for told in results_in(results) if not told["differences"]}:
             continue
         own = folder / f"{one}-{fault.name}".replace(":", "-").replace("@", "-in-")
@@ -155,13 +160,16 @@ def main(
             name = " ".join(filter(None, ("gates" if gates else "faults", one, routing, profile)))
             tables.written(markdown, name, HEAD, [cells(row)])
     if markdown is not None and phases:
-        tables.written(markdown, "fault matrix", PHASES_HEAD, [phase_cells(told) for told in results_in(results)])
+        valid = [told for told in results_in(results) if not told["is_stale"]]
+        tables.written(markdown, "faults by phase", GRID_HEAD, grid(valid))
+        tables.written(markdown, "fault matrix", PHASES_HEAD, [phase_cells(told) for told in valid])
     if results is not None:
         found = [told for told in results_in(results) if known(told) in {(fault.name, one) for fault, one in chosen}]
-        held, count = sum(not told["differences"] for told in found), len(found)
+        held, count = sum(not told["differences"] for told in found), len(chosen)
+        click.echo(f"{count - len(found)} of {count} not measured yet")
     else:
         held, count = sum(not row.differences for row in rows), len(rows)
-    click.echo(f"{held} passed, {count - held} failed")
+    click.echo(f"{held} of {count} as listed")
     sys.exit(0 if count and held == count else 1)
 
 
@@ -208,9 +216,11 @@ def compared(fault: Fault, told: Mapping[str, Any]) -> dict[str, Any]:
     """Return a kept row with its differences from the list as it is now, and when the fault strikes by it."""
     seen = Seen(**{**told["seen"], "failing": tuple(told["seen"]["failing"])})
     differences = [*differences_of(fault, seen), *told["own"]]
-    if told["struck"] != struck(fault):
+    is_stale = told["struck"] != struck(fault)
+    if is_stale:
         differences.append(f"struck otherwise than listed now: {told['struck']}")
-    return {**told, "differences": differences, "struck_in": fault.struck_in, "struck_at": fault.strikes_at}
+    now = {"differences": differences, "is_stale": is_stale}
+    return {**told, **now, "struck_in": fault.struck_in, "struck_at": fault.strikes_at}
 
 
 def known(told: Mapping[str, Any]) -> tuple[str, str]:
@@ -478,6 +488,7 @@ PHASES_HEAD = (
 def phase_cells(told: Mapping[str, Any]) -> list[str]:
     """Return a kept row as a document shows it, in the order of `PHASES_HEAD`."""
     seen = told["seen"]
+    then = seen.get("then", UNKNOWN)
     return [
         f"`{told['fault']}`" + (f" {told['strategy']}" if told["strategy"] == faults.INSTANT else ""),
         faults.PHASES[told["struck_in"]],
@@ -487,12 +498,43 @@ def phase_cells(told: Mapping[str, Any]) -> list[str]:
         seen["diagnosis"],
         str(seen["exit_code"]),
         seen["rollback"],
-        seen["serves"] if seen["then"] in {seen["serves"], UNKNOWN} else f"{seen['serves']}, then {seen['then']}",
-        seen["evidence"],
+        seen["serves"] if then in {seen["serves"], UNKNOWN} else f"{seen['serves']}, then {then}",
+        "altered" if seen["evidence"].startswith("exit code 1: changed") else seen["evidence"],
         seen["markers"],
         f"{told['duration_s']:.0f}",
         "; ".join(told["differences"]) or "yes",
     ]
+
+
+GRID_HEAD = ("fault", *(f"{number} {title}" for number, title in faults.PHASES.items()))
+
+
+def grid(results: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return a row for each fault, with what it came to in each phase; the kinds of altered evidence count as one."""
+    seen = {str(told["fault"]): told for told in results}
+    every = {pair[0].name: pair[0] for pair in chosen_in_phases((), None)}
+    rows = []
+    for first in (fault for fault in faults.load() if ":" not in fault.name):
+        cells = [f"`{first.name}`"]
+        for phase in faults.PHASES:
+            here = [one for one in every.values() if _plain(one) == first.name and one.struck_in == phase]
+            cells.append("; ".join(_shown(one, seen.get(one.name)) for one in here) or "-")
+        rows.append(cells)
+    return rows
+
+
+def _plain(fault: Fault) -> str:
+    return fault.name.partition("@")[0].partition(":")[0]
+
+
+def _shown(fault: Fault, told: Mapping[str, Any] | None) -> str:
+    """Return what a row came to in a few words."""
+    if told is None:
+        return f"{fault.clause}, not measured yet"
+    found = told["seen"]
+    clause = found["failing"][0]["id"] if found["failing"] else "none"
+    held = "differs: " if told["differences"] else ""
+    return f"{held}{clause}, exit {found['exit_code']}, {found['serves']}"
 
 
 if __name__ == "__main__":

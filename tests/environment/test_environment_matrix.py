@@ -135,6 +135,25 @@ def test_a_kept_row_is_compared_with_the_list_as_it_is_now() -> None:
     assert "struck otherwise" in other
 
 
+def test_the_grid_shows_every_fault_in_every_phase() -> None:
+    (fault,) = faults.named(["database-lost@4"])
+    row = matrix.Row(
+        fault=fault.name,
+        strategy="instant",
+        seen=_seen(fault),
+        duration_s=1,
+        differences=(),
+        struck=matrix.struck(fault),
+    )
+    shown = {cells[0]: cells for cells in matrix.grid([json.loads(json.dumps(asdict(row)))])}
+    assert set(shown) == {f"`{name}`" for name in (one.name for one in faults.load()) if ":" not in name}
+    assert all(len(cells) == len(matrix.GRID_HEAD) and all(cells) for cells in shown.values())
+    cells = shown["`database-lost`"]
+    assert cells[4] == "4.1a, exit 1, nobody"
+    assert cells[3] == "3.1b, not measured yet"
+    assert shown["`init-stuck`"][3] == "-"
+
+
 FOR_GATES = [fault for fault in faults.load() if fault.gates]
 
 
