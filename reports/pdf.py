@@ -37,6 +37,8 @@ _ENVELOPES: Final = {".dsse.json": "application/vnd.dsse.envelope.v1+json", ".si
 """Attestations by the end of their name: signed with a key, or under an identity; with their media type."""
 _STAMP_MARGIN: Final = 9.0
 _STAMP_LEADING: Final = 1.36
+_NAME_SIZE: Final = 10.5
+"""Of the signer's name, in points; a longer name is written smaller, never cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +202,7 @@ def _stamp(name: str, now: datetime, words: str, timestamp_url: str) -> bytes:
     wrapped = [line for piece in words.split("\n") for line in simpleSplit(pdf_type.legible(piece), SANS, 7.2, room)]
     lines = (
         ("Signed by", SANS, 6.6, SOFT),
-        (name, BOLD, 10.5, INK),
+        (name, BOLD, min(_NAME_SIZE, _NAME_SIZE * room / pdf_type.width(name, BOLD, _NAME_SIZE)), INK),
         (now.strftime("%-d %b %Y, %H:%M:%S UTC"), SANS, 8.0, INK),
         *((line, SANS, 7.2, INK) for line in wrapped[:2]),
         (f"PAdES, with {time}", SANS, 6.4, SOFT),
@@ -209,7 +211,7 @@ def _stamp(name: str, now: datetime, words: str, timestamp_url: str) -> bytes:
     for text, font, size, ink in lines:
         y -= size * _STAMP_LEADING
         canvas.setFillColor(ink)
-        pdf_type.write(canvas, _STAMP_MARGIN, y, pdf_type.fitting(text, font, size, room), font=font, size=size)
+        pdf_type.write(canvas, _STAMP_MARGIN, y, text, font=font, size=size)
     canvas.showPage()
     canvas.save()
     return stream.getvalue()

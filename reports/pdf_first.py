@@ -121,7 +121,12 @@ def page(record: Record, story: Story, room: Room) -> Iterator[Flowable]:
     contents = TableOfContents()
     contents.levelStyles = [CONTENTS]
     contents.dotsMinLevel = 0
-    contents.tableStyle = look([("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)])
+    contents.tableStyle = look(
+        [
+            *((f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT")),
+            *((f"{side}PADDING", (0, 0), (-1, -1), 1.2) for side in ("TOP", "BOTTOM")),
+        ]
+    )
     # The contents cannot be kept together with their title: reportlab finds them at the top level alone.
     listed = [CondPageBreak(_CONTENTS_HEIGHT), p("Contents", H2), contents]
     fitting = next((one for one in drawn if one.wrap(WIDTH, HEIGHT)[1] + _HEAD_ROOM <= left), None)

@@ -245,6 +245,14 @@ def test_a_signature_shows_name_time_and_meaning_on_the_first_page(tmp_path: Pat
     assert (found.name, found.time, found.meaning) == (SIGNER, NOW, pdf.meaning(read))
 
 
+def test_a_long_name_of_a_signer_is_shown_whole(tmp_path: Path) -> None:
+    name = "W" * 64
+    signed = pdf.sign(record.read(sample_record.passed(tmp_path).folder), SigningKey.make(name, now=NOW), now=NOW)
+    page = pypdf.PdfReader(io.BytesIO(signed.content)).pages[0]
+    field = next(note.get_object() for note in page["/Annots"] if note.get_object().get("/FT") == "/Sig")
+    assert name in stamp_text(field)
+
+
 def stamp_text(field: pypdf.generic.DictionaryObject) -> str:
     """Return the text of a widget's appearance."""
     form = field["/AP"]["/N"]
