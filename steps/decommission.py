@@ -63,6 +63,7 @@ def green_holds(site: Site, upgrade: Upgrade) -> None:
 
 @given("nothing of the load has failed or been lost until now")
 def nothing_lost(site: Site, upgrade: Upgrade, load: LoadRunner) -> None:
+    traffic.require_sending(upgrade, load)
     traffic.require_no_failures(load)
     traffic.require_markers(site, upgrade, load)
 

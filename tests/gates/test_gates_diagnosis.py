@@ -270,6 +270,13 @@ CASES = [
         ("does not keep",),
         "load/markers.jsonl",
     ),
+    Case("load-not-sent, still", facts(CouldNotMeasure("x", code="load-stands-still")), ("still",), "run again"),
+    Case(
+        "window-has-gaps",
+        facts(ClauseFailed("x", code="window-has-gaps", seen="error ratio: 20 s without a measurement")),
+        ("20 s without",),
+        "observe a whole window",
+    ),
     Case("load-not-sent, ended", facts(CouldNotMeasure("x", code="load-ended", seen="-9")), ("ended",), "run again"),
     Case(
         "requests-fail in a clause",

@@ -292,8 +292,8 @@ def test_blue_is_not_removed_unless_green_serves_at_that_moment(
             raise ClauseFailed(what, code="x")
 
     monkeypatch.setattr(decommission, "routes_to", lambda *_: ["Ingress left"] if broken == "route" else [])
-    monkeypatch.setattr(decommission.health, "require_available", lambda _, colour: fails(f"pods of {colour.name}"[:4]))
-    monkeypatch.setattr(decommission.traffic, "require_served_by", lambda *_: fails("answers"))
+    monkeypatch.setattr(health, "require_available", lambda _, colour: fails(f"pods of {colour.name}"[:4]))
+    monkeypatch.setattr(traffic, "require_served_by", lambda *_: fails("answers"))
     if not broken:
         decommission.require_green_holds(Remains().site(), upgrade)
         assert asked == ["pods", "answers"]

@@ -10,7 +10,7 @@ import pytest
 
 from cutover import waiting
 from cutover.clock import ManualClock
-from cutover.errors import ClauseFailed
+from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.procedures import traffic
 from cutover.runbook import gates
 from steps import traffic as steps
@@ -119,3 +119,18 @@ def test_behind_an_interruption_a_metric_is_measured_once_it_rests_on_enough(
     site: Any = SimpleNamespace()
     traffic.measure(site, upgrade, "error_ratio")
     assert looked == [1] * looks + [0]
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_load_that_stands_still_proves_nothing(*, sends: bool) -> None:
+    sent = iter(range(100, 200))
+    totals = (lambda: SimpleNamespace(attempted=next(sent))) if sends else (lambda: SimpleNamespace(attempted=100))
+    upgrade: Any = SimpleNamespace(wait_for=functools.partial(waiting.wait_for, clock=ManualClock()))
+    load: Any = SimpleNamespace(totals=totals)
+    if sends:
+        traffic.require_sending(upgrade, load)
+        return
+    with pytest.raises(CouldNotMeasure) as caught:
+        traffic.require_sending(upgrade, load)
+    assert caught.value.code == "load-stands-still"
+    assert "0 requests" in caught.value.seen

@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cutover.errors import CutoverError, Timeout
+from cutover.errors import CouldNotMeasure, CutoverError, Timeout
 from cutover.model import Result
 from cutover.procedures import health
 from cutover.procedures.diagnosed import diagnosed
@@ -32,6 +32,8 @@ SAMPLE = 60
 """Requests, each on a connection of its own, in a proof of who serves."""
 _FIRST_WRITE_S = 15.0
 """A load that writes at all has written and been read by then."""
+_SENDING_S = 10.0
+"""A load that runs sends, and is read, more often than that."""
 _EXTENSION = 2
 """As of a bake: so many bake times are waited for what could not be decided yet."""
 _PHASES = {"4": "validate", "5": "observe"}
@@ -194,6 +196,29 @@ def require_no_failures(load: LoadRunner) -> None:
         do="read load/summary.json for the first failures, with their time and error",
         code="public-requests-failed",
     )
+
+
+def require_sending(upgrade: Upgrade, load: LoadRunner) -> None:
+    """Demand that requests are sent at this moment: "none failed" says nothing of a generator that stands still.
+
+    Raises: CouldNotMeasure `load-stands-still`.
+    """
+    before = load.totals().attempted
+    try:
+        upgrade.wait_for(
+            "the load to send requests",
+            lambda: load.totals().attempted,
+            until=lambda attempted: attempted > before,
+            bound_s=_SENDING_S,
+            describe=lambda attempted: f"{attempted - before} requests",
+        )
+    except Timeout as error:
+        raise CouldNotMeasure(
+            "the load generator stands still",
+            code="load-stands-still",
+            seen=error.seen,
+            do="see load/ of the record for what it last did, then run again: what was not sent was not measured",
+        ) from error
 
 
 def require_gates(bake: Bake) -> None:

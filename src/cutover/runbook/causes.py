@@ -548,6 +548,7 @@ CAUSES: tuple[Cause, ...] = (
                 codes=("gate-not-measured", "gate-undecided"),
                 words="the load generator does not send what was planned",
             ),
+            _by_code("load-stands-still", words="the load generator stands still"),
             _by_code("load-ended", "probe-ended", "load-unreadable", words="the load generator ended by itself"),
         ),
     ),
@@ -665,6 +666,13 @@ CAUSES: tuple[Cause, ...] = (
         probable="green's exporter is stuck, or Prometheus keeps an old target's values",
         remedy="compare two scrapes of green's /metrics; restart what stands still, then bake again",
         fits=_stands_still,
+    ),
+    Cause(
+        id="window-has-gaps",
+        shows="a part of the observation window was not measured",
+        probable="Prometheus or green's exporter was silent meanwhile, or nearly nobody used the public host",
+        remedy="see gates/window.json of the record for when; mend it and observe a whole window again",
+        fits=_by_code("window-has-gaps", words="the observation window was not measured as a whole"),
     ),
     Cause(
         id="too-few-samples",
