@@ -277,11 +277,12 @@ def _undo(record: Record) -> Fact:
     notes = [points]
     needed = [step for step in record.way_back_now if step.needed]
     if not record.rollback.performed and record.standing:
+        word = "not needed" if record.result == "PASSED" else "not taken"
         if needed:
-            value = f"not needed; from here by ./cutover rollback: {', '.join(step.clause for step in needed)}"
+            value = f"{word}; from here by ./cutover rollback: {', '.join(step.clause for step in needed)}"
             notes = [record.standing, *(f"{step.clause}: {step.changes}" for step in needed if step.changes), points]
         else:
-            value = f"not needed: {record.standing}"
+            value = f"{word}: {record.standing}"
     elif record.rollback.performed and record.rollback.trigger:
         notes = [f"because {wording.bare(record.rollback.trigger)}", points]
     unproven = record.rollback.performed and record.rollback.serves in {"", "nobody", "mixed"}
@@ -411,16 +412,27 @@ def _incomplete(record: Record) -> tuple[str, ...]:
         what = f"The run was stopped by {newest.stopped_by}"
     elif record.observation.get("state") == "running" and until:
         what = f"The cutover is done, and the observation runs until {wording.moment(str(until))}"
+    elif record.scope.startswith("drill"):
+        what, rest = f"This was a drill and no upgrade: it performed its own clauses alone ({record.scope})", ""
     elif record.scope not in {"", "all"}:
         what = f"The run did the part that it was asked for (scope: {record.scope})"
     else:
         what = f"The run is not finished: {'; '.join(record.reasons) or 'the verdict names no reason'}"
-    observing = record.observation.get("state") == "running" and until
-    action = "./cutover observe when that time has come" if observing else "./cutover resume"
     return (
         f"{wording.bare(what)}{rest}; nothing that was measured failed.",
-        f"{wording.capital(wording.who_serves_now(record))}; next: {action}, or ./cutover rollback for the way back.",
+        f"{wording.capital(wording.who_serves_now(record))}; next: {_going_on(record)}.",
     )
+
+
+def _going_on(record: Record) -> str:
+    """Return how work on a record that is not finished goes on."""
+    if record.scope.startswith("drill"):
+        return "nothing, a drill is not gone on with"
+    if record.rollback.performed:
+        return "see why it was stopped, then begin a new upgrade: on its way back nothing is gone on with"
+    is_observing = record.observation.get("state") == "running" and record.observation.get("until")
+    action = "./cutover observe when that time has come" if is_observing else "./cutover resume"
+    return f"{action}, or ./cutover rollback for the way back"
 
 
 _STILL_TO_DO: Final = frozenset({"scope", "not-reached", "interrupted", "observation"})
@@ -464,6 +476,7 @@ def _done(record: Record, state: str) -> str:
         return f"every request was sent back to {back.serves}{took}{proof}, and {now}"
     if state:
         return f"the run stopped there: {wording.bare(state)}; {now}"
-    moved = any(weight.percent for weight in record.weights)
-    stopped = "the run stopped there" + ("" if moved else " before any traffic had moved")
-    return f"{stopped}, and {now}"
+    if any(weight.percent for weight in record.weights):
+        return f"the run stopped there, and {now}"
+    stopped = "the run stopped there before any traffic had moved"
+    return f"{stopped}; {now.removeprefix(wording.NOT_MOVED)}"

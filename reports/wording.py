@@ -26,6 +26,7 @@ _NOBODY = "nobody"
 _MILLISECONDS_BELOW_S = 1.0
 _MINUTE_S = 60
 _HOUR_S = 3600
+NOT_MOVED = "no traffic was moved; "
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 
 
@@ -300,7 +301,7 @@ def who_serves_now(record: Record) -> str:
         also = f", while {many(failed, 'request')} failed" if failed else ""
         return f"{names} served in the last seconds that were measured{also}"
     if not any(weight.percent for weight in record.weights) and record.serving_first:
-        return f"no traffic was moved; {record.serving_first} served when the run began"
+        return f"{NOT_MOVED}{record.serving_first} served when the run began"
     return "who serves now is not in the record"
 
 

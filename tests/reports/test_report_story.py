@@ -132,8 +132,14 @@ def test_an_inconclusive_run_is_neither_passed_nor_failed(tmp_path: Path) -> Non
             "The cutover is done, and the observation runs until 26 Nov 2026, 04:14:00 UTC",
             "next: ./cutover observe when that time has come",
         ),
+        ({"scope": "drill diagnose"}, "This was a drill and no upgrade", "next: nothing, a drill is not gone on with"),
+        (
+            {"rollback": {"performed": True, "serves": "blue", "took_s": 1.0, "trigger": "stopped"}},
+            "The run is not finished",
+            "then begin a new upgrade",
+        ),
     ],
-    ids=["a part", "stopped", "observing"],
+    ids=["a part", "stopped", "observing", "drill", "went back"],
 )
 def test_an_incomplete_run_says_how_it_goes_on(
     tmp_path: Path, changes: dict[str, Any], first: str, second: str
@@ -198,10 +204,10 @@ def test_it_says_how_it_would_be_undone_from_where_it_ended(tmp_path: Path) -> N
     sample.begin()
     sample.journal.write("observation", clause="1.1a", what="roles", blue="blue", green="green", serving="blue")
     sample.journal.write("done", clause="3.1a", action="install green")
-    assert told(sample).fact("undo").value == "not needed: green is installed"
+    assert told(sample).fact("undo").value == "not taken: green is installed"
     sample.weight(10)
     undo = told(sample).fact("undo")
-    assert undo.value == "not needed; from here by ./cutover rollback: R.1, R.2c"
+    assert undo.value == "not taken; from here by ./cutover rollback: R.1, R.2c"
     assert undo.notes[0] == "traffic is moving to green"
     assert "R.1: the public route names blue alone" in undo.notes
 
