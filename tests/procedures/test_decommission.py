@@ -17,7 +17,7 @@ import redis
 from cutover.clock import ManualClock, rfc3339
 from cutover.errors import ClauseFailed, CouldNotMeasure, Refused
 from cutover.model import ExitCode
-from cutover.procedures import connections, decommission
+from cutover.procedures import connections, decommission, health, traffic
 from cutover.runbook.attempts import RESUMED
 from cutover.site.cache import QUEUE, Cache
 from rehearsal.tools import ensure
