@@ -51,6 +51,7 @@ OWN: Mapping[str, Own] = {
     "evidence": Own(place="cutover.cli.evidence:evidence", help="Take, compare and verify snapshots of evidence."),
     "keys": Own(place="cutover.cli.keys:keys", help="Make a signing key and a trust root for records."),
     "verify": Own(place="cutover.cli.verify:verify", help="Verify a record against a trust root, offline."),
+    "attest": Own(place="cutover.cli.attest:attest", help="Attach a record's attestations to green's images."),
     "lint-routing": Own(
         place="cutover.cli.lint_routing:lint_routing",
         help="Say whether the routes could move traffic, and what stands in the way.",
