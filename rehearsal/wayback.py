@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -37,8 +38,11 @@ CLAUSES = (
     *("3.1a", "3.1b", "3.1c", "3.1d", "3.2", "3.3a", "3.3b", "3.3c", "3.3d"),
     *("4.1a", "4.1b", "E.1", "E.2", "E.3", "E.4", "E.5", "E.6", "E.7", "E.8"),
     *("4.2a", "4.2b", "4.2c", "4.3a", "4.3b", "4.3c", "5.1", "5.2a", "5.2b"),
+    "C.1",
 )
-"""Those after which an upgrade is aborted: from green's installation to blue's end."""
+"""Those after which an upgrade is aborted: from green's installation to blue's end, and the breaking migration."""
+BREAKING = frozenset({"C.1"})
+"""These are no run's: the run goes to its end, and `./cutover contract` performs them on its record."""
 GRADUAL_ALONE = frozenset({"3.1a", "3.1b", "3.1c", "3.1d"})
 BEFORE_TRAFFIC = frozenset({"2.1a", "2.1b", "2.2a", "2.2b", "2.3a", "2.3b"})
 """After these nothing has moved, and there is nothing to send back."""
@@ -46,6 +50,8 @@ ROLLED_BACK = "ROLLED_BACK"
 _GREEN = layout.GREEN_NAMESPACE
 _BRIDGE = f"{layout.BLUE_NAMESPACE}/{layout.GREEN_NAMESPACE}"
 """The Service beside the public route that leads to green: harmless without a route that names it."""
+_KEPT = re.compile(r".+_replaced_[0-9a-z_]+")
+"""The name of a database that a restored one took the place of: dated, for a record's id is."""
 _ADDED = ("columns", "constraints", "indexes")
 HEAD = ("aborted after", "strategy", "verdict", "served by", "evidence", "markers", "s", "as before")
 
@@ -154,11 +160,15 @@ def perform(clause: str, strategy: str, folder: Path) -> Row:
     with upgrades.site(f"{PREFIX}{strategy}-{clause.replace('.', '-')}".lower(), strategy) as (place, _):
         before = upgrades.look_at(place)
         order = Order(moments=(Moment(event="clause_finished", clause=clause, is_whole=True),), told=str(own / "told"))
-        command = ["run", "--target", str(place.target), "--record", str(own), "--strategy", strategy]
-        run = upgrades.attempt(place, command, output=own / "output-1.txt", order=order)
-        record = upgrades.record_in(own)
-        command = ["rollback", str(record), "--target", str(place.target), "--reason", f"aborted after {clause}"]
         nothing = Order(moments=(), told="")
+        command = ["run", "--target", str(place.target), "--record", str(own), "--strategy", strategy]
+        is_breaking = clause in BREAKING
+        run = upgrades.attempt(place, command, output=own / "output-1.txt", order=nothing if is_breaking else order)
+        record = upgrades.record_in(own)
+        if is_breaking and run.exit_code == 0:
+            command = ["contract", str(record), "--target", str(place.target)]
+            run = upgrades.attempt(place, command, output=own / "output-contract.txt", order=order)
+        command = ["rollback", str(record), "--target", str(place.target), "--reason", f"aborted after {clause}"]
         back = upgrades.attempt(place, command, output=own / "output-2.txt", order=nothing)
         after = upgrades.look_at(place)
         serves = asked.who_serves(place.name, environment)
@@ -169,7 +179,7 @@ def perform(clause: str, strategy: str, folder: Path) -> Row:
     verdict = str(upgrades.read_document(record / "verdict.json").get("result", "none"))
     differences = [
         *of_processes(clause, run, back, verdict),
-        *of_site(before, after, is_locked=clause in BEFORE_TRAFFIC),
+        *of_site(before, after, is_locked=clause in BEFORE_TRAFFIC, is_replaced=clause in BREAKING),
         *of_proof(serves=serves, evidence=evidence, markers=markers, clause=clause),
         *(f"the journal's chain breaks at line {at}" for at in [chained.broken_line(record / "journal.jsonl")] if at),
     ]
@@ -210,14 +220,21 @@ def of_proof(*, serves: str, evidence: str, markers: str, clause: str) -> Iterat
         yield f"write markers: {markers}"
 
 
-def of_site(before: survey.Facts, after: survey.Facts, *, is_locked: bool = False) -> list[str]:
+def of_site(
+    before: survey.Facts, after: survey.Facts, *, is_locked: bool = False, is_replaced: bool = False
+) -> list[str]:
     """Name what is not as it was, what may be different left out.
 
-    is_locked: the lock of the killed run may still be there, where nobody had anything to do after it.
+    is_locked: the lock of the killed run may still be there, where nobody had anything to do after it. is_replaced: the
+    database was restored, and the one that it replaced is kept under a dated name; exactly one.
     """
     expected, found = _compared(before, before), _compared(after, before)
     if is_locked:
         found["leases held"] = expected["leases held"]
+    if is_replaced:
+        names = found["databases"]["names"]
+        kept = [name for name in names if _KEPT.fullmatch(name) and name not in expected["databases"]["names"]]
+        found["databases"]["names"] = [name for name in names if name not in kept[:1]]
     return survey.differences(expected, found)
 
 

@@ -154,3 +154,23 @@ def test_the_newest_result_of_a_row_counts_and_is_shown(tmp_path: Path) -> None:
         *("3.2 instant", "instant", "ROLLED_BACK", "blue", "intact", "exact", "4", "yes"),
     ]
     assert len(wayback.cells(found[0])) == len(wayback.HEAD)
+
+
+def test_one_replaced_database_is_kept_behind_a_breaking_migration_and_nothing_else_may_be_left() -> None:
+    before, after = _site(), _site()
+    after["databases"]["names"].append("stellaops_replaced_2027_04_12_0930")
+    assert wayback.of_site(before, after)
+    assert wayback.of_site(before, after, is_replaced=True) == []
+    after["databases"]["names"].append("stellaops_replaced_2027_04_12_0931")
+    assert wayback.of_site(before, after, is_replaced=True), "one upgrade replaces one"
+    after["databases"]["names"][-1] = "cutover_restored_2027_04_12_0930"
+    assert wayback.of_site(before, after, is_replaced=True)
+    after["databases"]["names"].pop()
+    after["evidence database"]["migrations"].append(["0102_contract_leaf_v1", "B 2027.Q2"])
+    assert wayback.of_site(before, after, is_replaced=True)
+
+
+def test_the_breaking_migration_has_its_row_with_either_strategy() -> None:
+    assert wayback.wanted(("C.1",), ("gradual",)) == [("C.1", "gradual")]
+    assert wayback.wanted((), ("instant",))[-1] == ("C.1", "instant")
+    assert set(wayback.CLAUSES) >= wayback.BREAKING
