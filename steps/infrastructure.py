@@ -156,7 +156,7 @@ def serving_colour_is_routed(upgrade: Upgrade, served: Served) -> None:
     blue = upgrade.roles.blue
     upgrade.deviation(
         "F.17",
-        did=f"read the roles from who serves: {blue.name} is blue, {upgrade.roles.green.name} is green",
+        did=f"read the roles from who serves: {blue.name} served before, {upgrade.roles.green.name} gets the release",
         instead_of="fixed names for blue and green",
         why="the next upgrade starts with the roles swapped",
     )
