@@ -42,7 +42,6 @@ CERTIFICATE_FILE: Final = "record-signing.crt"
 TRUST_ROOT_FILE: Final = "record-trust-root.json"
 VALID: Final = timedelta(days=3653)
 """Ten years: as long as records are kept."""
-REHEARSAL_NOTICE: Final = "rehearsal only: an environment made this key for itself, and it proves nothing about a site"
 
 _PRIVATE: Final = 0o600
 _BEFORE: Final = timedelta(hours=1)
