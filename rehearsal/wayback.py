@@ -117,7 +117,7 @@ def main(
             click.echo(f"    {difference}")
     found = results_in(folder)
     if markdown is not None and found:
-        tables.written(markdown, "rollback matrix", HEAD, [cells(one) for one in found])
+        tables.written(markdown, "rollback matrix", HEAD, [cells(one) for one in sorted(found, key=_place_of)])
     sound = sum(not one["differences"] for one in found)
     click.echo(f"{sound} of {len(found)} as before")
     sys.exit(0 if found and sound == len(found) else 1)
@@ -138,6 +138,10 @@ def results_in(folder: Path) -> list[dict[str, Any]]:
     path = folder / "results.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return list({known(one): one for one in map(json.loads, lines)}.values())
+
+
+def _place_of(one: Mapping[str, Any]) -> tuple[int, str]:
+    return CLAUSES.index(one["clause"]), one["strategy"]
 
 
 def known(document: Mapping[str, Any]) -> str:
