@@ -247,13 +247,13 @@ def _clauses(record: Record) -> Fact:
     left = sum(number for _, number in reasons[_HARDLY_ANY:])
     if left:
         notes.append(f"and {left} more, with their reasons, in the matrix")
-    bad = [clause.id for clause in record.clauses if clause.result in wording.BAD]
+    bad = {clause.result for clause in record.clauses} & set(wording.BAD)
     return Fact(
         key="clauses",
         label="Clauses",
         value=wording.counts(record),
         notes=tuple(notes),
-        tone="bad" if bad else "",
+        tone=("warn" if bad == {"INCONCLUSIVE"} else "bad") if bad else "",
     )
 
 

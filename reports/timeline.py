@@ -209,6 +209,7 @@ def _legend(drawing: Drawing, record: Record, y: float) -> float:
         ("tick", "error", "failed requests"),
         ("area", "good", "gate passes"),
         ("area", "bad", "fails"),
+        *([("area", "undecided", "undecided")] if any(g.result not in {"PASS", "FAIL"} for g in record.gates) else []),
     )
     for kind, look, text in entries:
         wide = text_width(text, "soft") + 30
@@ -338,6 +339,7 @@ def _decisions(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float
     if not record.decisions:
         return y
     drawing.label(_TITLES, y + 10, "Decisions", "strong")
+    places, deep = [axis.x(one.time) for one in record.decisions], 0.0
     for one in record.decisions:
         x = axis.x(one.time)
         hint = f"{wording.clock(one.time)} at {one.percent} %: {'go back to blue' if one.goes_back else 'advance'}"
@@ -346,9 +348,15 @@ def _decisions(drawing: Drawing, record: Record, axis: _Axis, y: float) -> float
         drawing.path([(x, y + 2), (x + tip, y + 6.5), (x, y + 11)], look, closed=True, hint=hint)
         if one.goes_back:
             text = f"back: {one.gate} {one.result}"
-            fits = x + 6 + text_width(text, "alarm") < drawing.width
-            drawing.label(x + 5 if fits else x - 11, y + 10.5, text, "alarm", "start" if fits else "end")
-    return y + 14
+            wide = text_width(text, "alarm") + 8
+            fits = x + wide < drawing.width
+            start, end = (x, x + wide) if fits else (x - wide, x)
+            is_free = all(not start < other < end for other in places if other != x)
+            below = 0.0 if is_free else 12.0
+            deep = max(deep, below)
+            anchor = "start" if fits else "end"
+            drawing.label(x + 5 if fits else x - 11, y + 10.5 + below, text, "alarm", anchor)
+    return y + 14 + deep
 
 
 def _requests(drawing: Drawing, columns: Sequence[_Column], axis: _Axis, y: float) -> float:

@@ -116,6 +116,7 @@ def test_an_inconclusive_run_is_neither_passed_nor_failed(tmp_path: Path) -> Non
     assert page.sentences[0].endswith("was inconclusive: too few samples.")
     assert page.sentences[1].startswith("The run stopped there before any traffic had moved")
     assert page.sentences[1].endswith("next: bake longer.")
+    assert page.fact("clauses").tone == "warn"
 
 
 @pytest.mark.parametrize(
