@@ -14,7 +14,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rehearsal import killing, upgrades
 from rehearsal.environment import layout
 
 if TYPE_CHECKING:
@@ -105,6 +104,8 @@ class Drill:
         """Let the run that is started meanwhile be killed where this drill says so."""
         if not self.killed_after:
             return contextlib.nullcontext()
+        from rehearsal import killing, upgrades  # noqa: PLC0415  # not needed by --help
+
         moment = killing.Moment(event="clause_finished", clause=self.killed_after, is_whole=True)
         return upgrades.armed(killing.Order(moments=(moment,), told=str(place.root / "killed")))
 
