@@ -374,6 +374,7 @@ class Target:
                     do="correct the path; a relative one is relative to the target file",
                 )
         self._require_recipient()
+        self._require_signing()
         if not self.database.admin_dsn:
             raise TargetInvalid(
                 f"the target file {self.path} names no connection that may create a scratch database",
@@ -394,6 +395,29 @@ class Target:
                 seen=f"backup.age_recipient: {self.backup.age_recipient}: {problem}",
                 do="make one with age-keygen and put its public part into [backup] age_recipient",
             ) from problem
+
+    def _require_signing(self) -> None:
+        """Demand that the record can be signed when the run ends: days after its beginning is late to find out."""
+        if self.signing is None or self.signing.key is None or self.signing.certificate is None:
+            return
+        from cryptography import x509  # noqa: PLC0415 (a plan does without)
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+
+        seen = "the certificate is another key's"
+        try:
+            passphrase = self.signing.passphrase.encode() or None
+            key = serialization.load_pem_private_key(self.signing.key.read_bytes(), passphrase)
+            certificate = x509.load_pem_x509_certificate(self.signing.certificate.read_bytes())
+            if certificate.public_key() == key.public_key():
+                return
+        except (OSError, ValueError, TypeError) as problem:
+            seen = str(problem)
+        raise TargetInvalid(
+            f"the target file {self.path} names a signing key that cannot be used",
+            code="signing-key-invalid",
+            seen=f"signing.key: {self.signing.key}: {seen}",
+            do="give the key's passphrase and its own certificate, or make both: ./cutover keys init",
+        )
 
     def secrets(self) -> tuple[str, ...]:
         """Return every secret the target gives access with, longest first, for redaction. Raises TargetInvalid."""

@@ -92,3 +92,29 @@ def test_what_cannot_be_is_refused(tmp_path: Path, table: str, seen: str) -> Non
     with pytest.raises(TargetInvalid) as refusal:
         Target.load(written(tmp_path, table))
     assert seen in refusal.value.seen
+
+
+@pytest.mark.parametrize(
+    ("spoil", "seen"),
+    [("", "kubeconfig"), ("key", "signing.key"), ("certificate", "another key"), ("passphrase", "signing.key")],
+)
+def test_a_key_that_cannot_sign_is_refused_before_a_run_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, seen: str
+) -> None:
+    """What would otherwise show when the run ends, days later. Everything else that a run needs is taken as given."""
+    target = Target.load(written(tmp_path, f'{KEY}passphrase_env = "PASSPHRASE"\n'))
+    mine, other = SigningKey.make("Mine"), SigningKey.make("Other")
+    mine.save(
+        tmp_path / "signing.key",
+        tmp_path / "signing.crt",
+        passphrase="other" if spoil == "passphrase" else "correct horse",
+    )
+    if spoil == "key":
+        (tmp_path / "signing.key").write_text("none", "utf-8")
+    if spoil == "certificate":
+        other.save(tmp_path / "other.key", tmp_path / "signing.crt")
+    if spoil:
+        monkeypatch.setattr(type(tmp_path), "exists", lambda _: True)
+    with pytest.raises(TargetInvalid) as refusal:
+        target.require_files()
+    assert seen in refusal.value.seen
