@@ -55,7 +55,7 @@ class Site(test_continuity.Site):
 
     def _call(self, *argv: str, check: bool, namespace: str = "") -> dict[str, Any]:
         if "verify-continuity" not in argv:
-            return self._verify_all(*argv, check=check)
+            return self._verify_all(*argv, namespace=namespace, check=check)
         self.namespaces.append(namespace)
         Path(argv[-1]).write_text("<html>", "utf-8")
         now = len(self.world.rows)
