@@ -24,7 +24,8 @@ GREEN = Environment(
     cache_url="",
 )
 REFUSED = 5
-LABELS = {"app.kubernetes.io/instance": "stellaops-green", "app.kubernetes.io/component": "web"}
+COMPONENT = "app.kubernetes.io/component"
+LABELS = {"app.kubernetes.io/instance": "stellaops-green", COMPONENT: "web"}
 
 
 def pod(**changes: Any) -> Pod:  # noqa: ANN401 (fields of the record)
@@ -121,6 +122,16 @@ CASES = [
         facts(pods=(pod(problem="CrashLoopBackOff", problem_container="web"),), crash_log="a\nboom"),
         ("CrashLoopBackOff", "boom"),
         "kubectl logs",
+    ),
+    Case(
+        "container-crashes, no loop yet, and the worker is well",
+        facts(
+            pods=(pod(name="worker-1", ready=True, labels={**LABELS, COMPONENT: "worker"}), pod(restarts=1)),
+            selector=LABELS,
+            ready_endpoints=0,
+        ),
+        ("started again (restarts: 1)",),
+        "--previous",
     ),
     Case(
         "database-out-of-reach",

@@ -77,6 +77,11 @@ class Facts:
         return tuple(pod for pod in self.pods if not pod.ready)
 
     @property
+    def web(self) -> tuple[Pod, ...]:
+        """The pods that a Service leads to: those called web, all where none is."""
+        return tuple(pod for pod in self.pods if pod.labels.get(_COMPONENT) in {None, "web"}) or self.pods
+
+    @property
     def gates(self) -> frozenset[str]:
         """The gates that the error says did not pass."""
         named: Any = self.error.facts.get("gates") or ()
@@ -251,11 +256,22 @@ def _init(facts: Facts) -> Seen | None:
 def _crash(facts: Facts) -> Seen | None:
     pod = next((pod for pod in facts.pods if pod.problem and pod.problem not in _IMAGE_PROBLEMS), None)
     if pod is None:
-        return None
+        return _restarted(facts)
     last = f"; it last wrote: {facts.crash_log.splitlines()[-1]}" if facts.crash_log else ""
     return Seen(
         cause=f"pod {pod.name}: {pod.problem}, {pod.problem_detail}{last}",
         remedy=f"read its log: kubectl logs {pod.name} -c {pod.problem_container} -n {pod.namespace} --previous",
+    )
+
+
+def _restarted(facts: Facts) -> Seen | None:
+    """Read a crash that the cluster does not call a loop yet."""
+    pod = next((pod for pod in facts.unready if pod.restarts and not pod.problem), None)
+    if pod is None:
+        return None
+    return Seen(
+        cause=f"pod {pod.name} ended and was started again (restarts: {pod.restarts}), and is not ready",
+        remedy=f"read its log: kubectl logs {pod.name} -n {pod.namespace} --previous",
     )
 
 
@@ -299,7 +315,7 @@ def _service_absent(facts: Facts) -> Seen | None:
 def _selector(facts: Facts) -> Seen | None:
     if not _without_endpoints(facts) or facts.selector is None:
         return None
-    web = [pod for pod in facts.pods if pod.labels.get(_COMPONENT) in {None, "web"}] or list(facts.pods)
+    web = facts.web
     wrong = [
         f"{key}={value} (pods carry {web[0].labels.get(key, 'none')})"
         for key, value in facts.selector.items()
@@ -312,7 +328,7 @@ def _selector(facts: Facts) -> Seen | None:
 
 
 def _without_endpoints(facts: Facts) -> bool:
-    return facts.ready_endpoints == 0 and any(pod.ready for pod in facts.pods)
+    return facts.ready_endpoints == 0 and any(pod.ready for pod in facts.web)
 
 
 def _unready(facts: Facts) -> Seen | None:
