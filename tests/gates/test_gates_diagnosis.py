@@ -198,6 +198,36 @@ CASES = [
         ("HTTPRoute main is not as set, and 1 more",),
         "stop them",
     ),
+    Case(
+        "route-in-the-way, put right since",
+        facts(ClauseFailed("x", code="round-trip-failed", seen="write 201 by blue, read 200 by blue, rows (1,)")),
+        ("leads to blue instead of green",),
+        "lint-routing",
+    ),
+    Case(
+        "public-host-silent though a route lacks something",
+        facts(
+            ClauseFailed("x", code="served-by-other", seen="of 20 requests: {}, 20 failed"),
+            routes=(RouteFinding(code="service-absent", message="no green", remedy="install it"),),
+            pods=(pod(ready=True),),
+            selector=LABELS,
+            ready_endpoints=2,
+        ),
+        ("20 failed",),
+        "Ingress controller",
+    ),
+    Case(
+        "route-in-the-way, and nobody answers",
+        facts(
+            ClauseFailed("x", code="served-by-other", seen="of 20 requests: {}, 20 failed"),
+            routes=(RouteFinding(code="route-changed", message="it is not as set", remedy="stop them"),),
+            pods=(pod(ready=True),),
+            selector=LABELS,
+            ready_endpoints=2,
+        ),
+        ("not as set",),
+        "stop them",
+    ),
     Case("green-slow", gate("latency_p99", seen="latency p99: 0.6 s, limit 0.25"), ("green", "latency p99"), "CPU"),
     Case("gate-fails", gate("mine", seen="mine: 3, limit 2"), ("green does worse", "mine: 3"), ""),
     Case(

@@ -32,6 +32,8 @@ _OWN_PROBES = frozenset(
 )
 _PLATFORM_FINDS = re.compile(r"[a-z]+-altered: ")
 _FAULTY_ANSWER = re.compile(r"(?:status|write|read) 5\d\d\b")
+_NOBODY = re.compile(r"^of \d+ requests: \{\},")
+_ROUND_TRIP = re.compile(r"(?:write|read) 20\d by (\w+)")
 _NONE_COUNTED = re.compile(r"(?<![\d.])0 samples")
 
 
@@ -392,11 +394,26 @@ def _topology(facts: Facts) -> Seen | None:
 
 
 def _routes(facts: Facts) -> Seen | None:
-    if not facts.routes:
+    is_changed = any(finding.code == "route-changed" for finding in facts.routes)
+    if not facts.routes or (_is_silent(facts) and not is_changed):
         return None
     first = facts.routes[0]
     more = f", and {len(facts.routes) - 1} more" if len(facts.routes) > 1 else ""
     return Seen(cause=f"{first.message}{more}", remedy=first.remedy)
+
+
+def _is_silent(facts: Facts) -> bool:
+    """Say whether nobody at all answers though the colour's pods are there: what its routes lack is not why."""
+    is_there = bool(facts.ready_endpoints) and any(pod.ready for pod in facts.web)
+    return facts.error.code == "served-by-other" and _NOBODY.search(facts.error.seen) is not None and is_there
+
+
+def _led_elsewhere(facts: Facts) -> Seen | None:
+    """Read a round trip that succeeded at another colour: the route may have been put right since."""
+    served = _ROUND_TRIP.findall(facts.error.seen) if facts.error.code == "round-trip-failed" else []
+    if not served or facts.environment.name in served:
+        return None
+    return Seen(cause=f"the public host leads to {served[0]} instead of {facts.environment.name}: {facts.told}")
 
 
 def _any_gate(facts: Facts) -> Seen | None:
@@ -603,7 +620,7 @@ CAUSES: tuple[Cause, ...] = (
         shows="traffic is not where it ought to be, and the routes show why",
         probable="a route was changed, or another takes requests before it",
         remedy="see ./cutover lint-routing, which names each with its remedy",
-        fits=_routes,
+        fits=_any_of(_routes, _led_elsewhere),
     ),
     Cause(
         id="requests-fail",
