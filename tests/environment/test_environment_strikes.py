@@ -187,7 +187,10 @@ def test_a_route_of_somebody_else_takes_a_path_of_the_same_host(
 ) -> None:
     _routed(place, routing)
     selector = {"colour": "blue"}
-    api.there = {f"{meddling._SERVICES}/stellaops-blue": {"spec": {"selector": selector, "ports": [{"targetPort": 1}]}}}
+    api.there = {
+        f"{meddling._SERVICES}/stellaops-blue": {"spec": {"selector": selector, "ports": [{"targetPort": 1}]}},
+        f"{meddling._ENDPOINTS}/{meddling._SHADOW}": {"subsets": [{"addresses": [{"ip": "10.0.0.1"}]}]},
+    }
     meddling.shadow_route(place)
     (_, _, service), (act, where, manifest) = api.asked
     assert service["spec"]["selector"] == selector
