@@ -200,7 +200,13 @@ CASES = [
     ),
     Case(
         "route-in-the-way, put right since",
-        facts(ClauseFailed("x", code="round-trip-failed", seen="write 201 by blue, read 200 by blue, rows (1,)")),
+        facts(
+            ClauseFailed(
+                "x",
+                code="round-trip-failed",
+                seen="write 201 by blue, read 200 by blue, rows (1,) (expected write 201 by green, read 200, row 1)",
+            )
+        ),
         ("leads to blue instead of green",),
         "lint-routing",
     ),

@@ -410,7 +410,8 @@ def _is_silent(facts: Facts) -> bool:
 
 def _led_elsewhere(facts: Facts) -> Seen | None:
     """Read a round trip that succeeded at another colour: the route may have been put right since."""
-    served = _ROUND_TRIP.findall(facts.error.seen) if facts.error.code == "round-trip-failed" else []
+    seen = facts.error.seen.partition("(expected")[0]
+    served = _ROUND_TRIP.findall(seen) if facts.error.code == "round-trip-failed" else []
     if not served or facts.environment.name in served:
         return None
     return Seen(cause=f"the public host leads to {served[0]} instead of {facts.environment.name}: {facts.told}")
