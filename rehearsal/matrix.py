@@ -499,7 +499,7 @@ def phase_cells(told: Mapping[str, Any]) -> list[str]:
         str(seen["exit_code"]),
         seen["rollback"],
         seen["serves"] if then in {seen["serves"], UNKNOWN} else f"{seen['serves']}, then {then}",
-        "altered" if seen["evidence"].startswith("exit code 1: changed") else seen["evidence"],
+        "altered" if seen["evidence"].startswith("exit code 1") and "altered" in told["fault"] else seen["evidence"],
         seen["markers"],
         f"{told['duration_s']:.0f}",
         "; ".join(told["differences"]) or "yes",
