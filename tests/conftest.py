@@ -16,8 +16,8 @@ from rehearsal.tools import ensure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_TIMED = ("tests/load/", "tests/environment/")
-"""Where tests look at time or at processes though they carry no marker."""
+_TIMED = ("tests/load/",)
+"""Where tests measure time though they start no programs."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

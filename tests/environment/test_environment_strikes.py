@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -15,8 +16,7 @@ import yaml
 from rehearsal.environment import faults, layout, meddling, prometheus, sitedata, strikes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from rehearsal.environment.layout import Place
 
@@ -34,8 +34,21 @@ def injector(place: Place) -> strikes.Injector:
 def process() -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "STELLA_COLOUR": "green"}
     with subprocess.Popen([sys.executable, "-c", WAITING], env=environment) as started:
+        assert _within_10_s(lambda: b"STELLA_COLOUR=green" in _words_of(started.pid))
         yield started
         started.kill()
+
+
+def _words_of(pid: int) -> bytes:
+    """Command line and environment; both stay empty for a moment after the program was replaced."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def _within_10_s(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return holds()
 
 
 def _state(pid: int) -> str:
@@ -44,10 +57,7 @@ def _state(pid: int) -> str:
 
 
 def _becomes(pid: int, state: str) -> bool:
-    deadline = time.monotonic() + 10
-    while (_state(pid) == "T") != (state == "T") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return (_state(pid) == "T") == (state == "T")
+    return _within_10_s(lambda: (_state(pid) == "T") == (state == "T"))
 
 
 def test_processes_are_found_by_their_words_and_their_environment(process: subprocess.Popen[bytes]) -> None:
