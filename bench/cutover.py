@@ -23,6 +23,7 @@ if sys.path[0] == str(ROOT / "bench"):
     sys.path[0] = str(ROOT)  # a file beside this one has the name of the project's package
 
 from bench import cutover_record, processes  # noqa: E402 (found on the path that is corrected above)
+from cutover.runbook import records  # noqa: E402
 
 FAULT = "green-errors"
 HARNESS = "-m cutover.cli run"
@@ -65,8 +66,7 @@ def rehearse(folder: Path, *arguments: str, expected: int) -> tuple[Path, tuple[
         process.terminate()
     if code != expected:
         raise SystemExit(f"{' '.join(command)} ended with {code} (expected {expected}); nothing was measured")
-    (record,) = folder.iterdir()
-    return record, watch.beside_others()
+    return records.newest(folder).folder, watch.beside_others()
 
 
 def measure_run(folder: Path) -> Figures:

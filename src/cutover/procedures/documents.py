@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pypdf import PdfReader
-from pypdf.errors import PyPdfError
-
+from cutover import pdf_text
 from cutover.errors import ClauseFailed
 from cutover.files import write_whole
 from cutover.procedures import leftovers
@@ -222,16 +220,15 @@ def read_report(path: Path) -> Report:
         ClauseFailed: it is absent or not a readable PDF.
     """
     try:
-        pages = PdfReader(path).pages
-        characters = sum(len(page.extract_text().strip()) for page in pages)
-    except (OSError, PyPdfError) as error:
+        pages = pdf_text.pages(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise ClauseFailed(
             f"the platform's report {path.name} is not a readable PDF",
             code="report-unreadable",
             seen=str(error) or type(error).__name__,
             do="run the platform's command by hand and look at what it writes",
         ) from error
-    return Report(path=path, pages=len(pages), characters=characters)
+    return Report(path=path, pages=len(pages), characters=sum(len(page.strip()) for page in pages))
 
 
 def archive(site: Site, upgrade: Upgrade) -> Archived:

@@ -48,6 +48,7 @@ def keep_load_running(upgrade: Upgrade, load: LoadRunner) -> None:
     phase = _PHASES.get((upgrade.clause or "")[:1]) or _moved_phase(upgrade, load)
     if phase:
         load.enter(phase)
+    gates.begin_to_get_ready()
     load.ensure_running()
 
 

@@ -20,6 +20,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from cutover import pdf_text
 from cutover.errors import CouldNotMeasure
 from cutover.redaction import forms
 
@@ -291,7 +292,6 @@ def _look_zip(file: IO[bytes], name: str, sought: _Sought, found: _Found, *, dep
 def _look_pdf(file: IO[bytes], name: str, sought: _Sought, found: _Found, *, depth: int) -> None:
     """Search a document's strings and streams as they are, its attachments, and the text that people read in it."""
     import pikepdf  # noqa: PLC0415  # only where there is a document
-    import pypdf  # noqa: PLC0415
 
     content = file.read()
     with pikepdf.open(io.BytesIO(content)) as document:
@@ -301,8 +301,8 @@ def _look_pdf(file: IO[bytes], name: str, sought: _Sought, found: _Found, *, dep
             found.in_bytes(inside, said, sought.in_text)
             if isinstance(part, pikepdf.Stream):
                 _look(io.BytesIO(_stream(part)), inside, sought, found, depth=depth + 1)
-    for number, page in enumerate(pypdf.PdfReader(io.BytesIO(content)).pages, 1):
-        text = page.extract_text().encode("utf-8", "surrogatepass")
+    for number, page in enumerate(pdf_text.pages(content), 1):
+        text = page.encode("utf-8", "surrogatepass")
         found.in_bytes(f"{name}{INSIDE}page {number}", text, sought.in_text)
         found.in_bytes(f"{name}{INSIDE}page {number}", _SPACE.sub(b"", text), sought.squeezed)
 

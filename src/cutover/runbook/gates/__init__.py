@@ -30,7 +30,7 @@ from cutover.runbook.gates.results import (
     worst,
     worst_of_each,
 )
-from cutover.runbook.gates.share import Share, get_ready, interval, share_of
+from cutover.runbook.gates.share import Share, begin_to_get_ready, get_ready, interval, share_of
 from cutover.runbook.gates.window import Step, Watched, has_failed, over_window, so_far, whole_since
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ __all__ = [
     "Watched",
     "assess",
     "bake",
+    "begin_to_get_ready",
     "describe",
     "has_failed",
     "interval",

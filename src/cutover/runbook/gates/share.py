@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,8 +45,25 @@ def interval(total: int, percent: int, confidence: float) -> tuple[int, int]:
     return max(0, int(low)), min(total, int(high))
 
 
+def begin_to_get_ready() -> None:
+    """Begin to load what the intervals and tests are computed with, beside what is done meanwhile."""
+    _loading()
+
+
 def get_ready() -> None:
-    """Load what the intervals and tests are computed with: seconds that no weight should wait for."""
+    """Have that loaded: a second that no weight should wait for."""
+    _loading().join()
+    _compute_one()
+
+
+@functools.cache
+def _loading() -> threading.Thread:
+    thread = threading.Thread(target=_compute_one, name="statistics", daemon=True)
+    thread.start()
+    return thread
+
+
+def _compute_one() -> None:
     interval(1, 50, 0.5)
 
 
