@@ -422,19 +422,8 @@ def unnamed(fault: Fault, said: str, failing: Sequence[Mapping[str, Any]]) -> It
             yield f"{place} does not name {expected[0]}"
 
 
-HEAD = (
-    "fault",
-    "first gate",
-    "others",
-    "clause",
-    "exit code",
-    "R.1",
-    "served by",
-    "evidence",
-    "markers",
-    "s",
-    "as listed",
-)
+_ENDED = ("exit code", "R.1", "served by", "evidence", "markers", "s", "as listed")
+HEAD = ("fault", "first gate", "others", "clause", *_ENDED)
 
 
 def line(row: Row) -> str:
@@ -468,21 +457,7 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-PHASES_HEAD = (
-    "fault",
-    "phase",
-    "struck at",
-    "strategy",
-    "fails at",
-    "cause",
-    "exit code",
-    "R.1",
-    "served by",
-    "evidence",
-    "markers",
-    "s",
-    "as listed",
-)
+PHASES_HEAD = ("fault", "phase", "struck at", "strategy", "fails at", "cause", *_ENDED)
 
 
 def phase_cells(told: Mapping[str, Any]) -> list[str]:

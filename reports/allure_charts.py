@@ -17,7 +17,7 @@ from reports import wording
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.record import GateView, LoadView, WeightView
+    from reports.views import GateView, LoadView, WeightView
 
 _WIDTH = 720
 _ROW = 22

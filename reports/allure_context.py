@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from reports.record import Record
+    from reports.views import Record
 
 HISTORY: Final = "history.jsonl"
 _MOST_UPGRADES = 20

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cutover.runbook.inventory import PlannedScenario
-    from reports.record import ClauseView, Line, Record
+    from reports.views import ClauseView, Line, Record
 
 _NOTE: Final = "Attempt "
 """What begins the steps that are told about attempts; a step of a scenario begins with Given, When, Then."""

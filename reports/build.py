@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from reports.record import Record
+    from reports.views import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cutover.evidence.snapshot import Manifest
     from reports.evidence import Evidence, GuaranteeView
-    from reports.record import Record
+    from reports.views import Record
 
 NAME: Final = "continuity.html"
 FOLDER: Final = "evidence"

@@ -18,13 +18,13 @@ from cutover import project
 from cutover.errors import RunbookInvalid
 from cutover.runbook import leaks
 from reports import wording
-from reports.record import NO_VERDICT
+from reports.views import NO_VERDICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from reports.record import ClauseView, Record
+    from reports.views import ClauseView, Record
 
 FILE: Final = project.CONTRACT / "controls.toml"
 SCHEMA: Final = "cutover/controls/v1"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cutover.evidence.snapshot import Line, Manifest, Snapshot
     from reports.platform import Agreement
-    from reports.record import Record
+    from reports.views import Record
 
 KEEP_ITEMS: Final = 250_000
 """Sites up to this size are listed whole; of larger ones the unchanged items without findings are left out."""

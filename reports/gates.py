@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from reports.record import GateView, Line, Record
+    from reports.views import GateView, Line, Record
 
 AGAINST_BLUE = "_vs_blue"
 """How the name of a gate ends that compares green with blue."""

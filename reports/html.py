@@ -18,7 +18,8 @@ from markupsafe import Markup
 
 from cutover.errors import CutoverError
 from reports import controls, gates, shapes, shares, story, timeline, wording
-from reports.record import CONTINUITY, PERCENTILES, PHASES
+from reports.record import CONTINUITY
+from reports.views import PERCENTILES, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import jinja2
 
     from reports.controls import ControlView
-    from reports.record import Record
+    from reports.views import Record
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = "report.html"

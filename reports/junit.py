@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from reports import gates, story, wording
-from reports.record import NO_VERDICT, PHASES
+from reports.views import NO_VERDICT, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.record import ClauseView, Record
+    from reports.views import ClauseView, Record
 
 NAME = "junit.xml"
 _ELEMENT = {"FAIL": "failure", "ERROR": "error", "INCONCLUSIVE": "error", "NOT_RUN": "skipped", "PASS": ""}

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cutover.record.keys import SigningKey
-    from reports.record import Record
     from reports.story import Story
+    from reports.views import Record
 
 NAME: Final = "report.pdf"
 _BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"

@@ -41,8 +41,8 @@ from reports.pdf_type import BOLD, SANS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from reports.record import Record
     from reports.story import Change, Fact, Story
+    from reports.views import Record
 
 _STRETCHES: Final = (0.78, 0.66, 0.56)
 """Of the heights of the timeline's panels: the first that the first page holds is taken."""

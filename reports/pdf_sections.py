@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from reports.controls import ControlView
     from reports.gates import GateBlock, GateRow
-    from reports.record import AttemptView, ClauseView, CommandView, GateView, Record
     from reports.story import Story
+    from reports.views import AttemptView, ClauseView, CommandView, GateView, Record
 
 PICTURE: Final = 790.0
 """A picture is laid out in this width and scaled down to the page's: its smallest text is 6.5 points then."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cutover.evidence.diff import Diff
     from cutover.evidence.snapshot import Snapshot
-    from reports.record import Record
+    from reports.views import Record
 
 BASELINE: Final = "artifacts/platform/pre-upgrade-baseline.json"
 DIGESTS: Final = "artifacts/platform/digests.json"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cutover.record.seal import Prepared, Seal
     from cutover.record.signer import Signer
     from cutover.target import Target
+    from reports.views import Record
 
 INPUTS: Final = (build.CONTINUITY, "junit.xml")
 """Reports that the manifest names: they name no digest of the record."""
@@ -157,7 +158,7 @@ def differing(folder: Path, names: Sequence[str] = tuple(build.BUILDERS)) -> lis
     return found
 
 
-def _is_as(name: str, there: bytes, record: records.Record) -> bool:
+def _is_as(name: str, there: bytes, record: Record) -> bool:
     if name != _PDF:
         return build.BUILDERS[name](record) == there
     from cutover.record import pades  # noqa: PLC0415  # as above

@@ -13,7 +13,7 @@ from reports import wording
 from reports.shapes import Drawing
 
 if TYPE_CHECKING:
-    from reports.record import Record, ShareView
+    from reports.views import Record, ShareView
 
 _LEFT, _AXIS = 84.0, 0.44
 """The room of the rows' names, and the part of the width that the common axis takes."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reports import gates, wording
-from reports.record import NO_VERDICT
+from reports.views import NO_VERDICT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from reports.record import ClauseView, Record
+    from reports.views import ClauseView, Record
 
 TONES: Final = {
     "PASSED": "good",

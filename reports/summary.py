@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reports import story, wording
 
 if TYPE_CHECKING:
-    from reports.record import Record
+    from reports.views import Record
 
 NAME = "summary.md"
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!])")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from reports.record import GateView, LoadView, ProbeView, Record
+    from reports.views import GateView, LoadView, ProbeView, Record
 
 S = TypeVar("S", "LoadView", "ProbeView")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cutover.clock import parse_rfc3339
-from reports.record import PHASES
+from reports.views import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from reports.record import AttemptView, ClauseView, GateView, Record
+    from reports.views import AttemptView, ClauseView, GateView, Record
 
 BAD = ("FAIL", "ERROR", "INCONCLUSIVE")
 RESULT_WORDS = {"PASS": "pass", "FAIL": "fail", "ERROR": "not measurable", "INCONCLUSIVE": "inconclusive"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +9,7 @@ from rehearsal.environment import canaries, layout, parts, probes, routes
 from rehearsal.environment.api import ApiClient
 from rehearsal.environment.commands import run_logged
 from rehearsal.environment.errors import PartFailed
+from rehearsal.environment.polling import holds_within
 
 if TYPE_CHECKING:
     from rehearsal.environment.layout import Place
@@ -81,15 +81,12 @@ def _install_blue(scene: parts.Scene) -> None:
 
 def _wait_for_blue(place: Place) -> None:
     """Wait until every pod of blue is available and the public host answers."""
-    deadline = time.monotonic() + _PUBLIC_BOUND_S
     url = f"http://{layout.PUBLIC_HOST}/readyz"
     with ApiClient(place) as api:
-        while not (_available(api) and probes.http_status(url) == _OK):
-            if time.monotonic() > deadline:
-                raise PartFailed(
-                    f"blue does not serve: {url} answers {probes.http_status(url) or 'not'}; {_pods(api) or 'no pods'}"
-                )
-            time.sleep(0.05)
+        if not holds_within(_PUBLIC_BOUND_S, lambda: _available(api) and probes.http_status(url) == _OK):
+            raise PartFailed(
+                f"blue does not serve: {url} answers {probes.http_status(url) or 'not'}; {_pods(api) or 'no pods'}"
+            )
 
 
 def _available(api: ApiClient) -> bool:

@@ -6,7 +6,6 @@ Invariants: each deed is what a colleague or a controller could do with kubectl;
 from __future__ import annotations
 
 import contextlib
-import time
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import httpx
 
 from rehearsal.environment import layout
 from rehearsal.environment.api import ApiClient
+from rehearsal.environment.polling import holds_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ _HTTP_ROUTES = f"/apis/gateway.networking.k8s.io/v1/namespaces/{layout.BLUE_NAME
 _SERVICES = f"/api/v1/namespaces/{layout.BLUE_NAMESPACE}/services"
 _ENDPOINTS = f"/api/v1/namespaces/{layout.BLUE_NAMESPACE}/endpoints"
 _ENDPOINTS_BOUND_S = 5.0
-_LOOK_S = 0.03
 _ANNOTATION = "nginx.ingress.kubernetes.io/"
 _BLUE = "stellaops-blue"
 _PORT = 80
@@ -97,12 +96,13 @@ def shadow_route(place: layout.Place) -> None:
 
 def _await_endpoints(api: ApiClient) -> None:
     """Wait as a careful colleague would: a route to a Service without endpoints fails requests by itself."""
-    deadline = time.monotonic() + _ENDPOINTS_BOUND_S
-    while time.monotonic() < deadline:
+
+    def has_some() -> bool:
         with contextlib.suppress(httpx.HTTPStatusError):
-            if any(part.get("addresses") for part in api.get(f"{_ENDPOINTS}/{_SHADOW}").get("subsets") or ()):
-                return
-        time.sleep(_LOOK_S)
+            return any(part.get("addresses") for part in api.get(f"{_ENDPOINTS}/{_SHADOW}").get("subsets") or ())
+        return False
+
+    holds_within(_ENDPOINTS_BOUND_S, has_some)
 
 
 def stick_sessions(place: layout.Place) -> None:

@@ -7,11 +7,8 @@ killed PostgreSQL back, so that what it held can be looked at. Invariant: mendin
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +18,13 @@ from pyroute2.netlink.rtnl import rt_type
 
 from rehearsal.environment import layout, parts
 from rehearsal.environment.api import ApiClient
+from rehearsal.environment.polling import holds_within
 
 if TYPE_CHECKING:
     from rehearsal.environment.strikes import Injector
 
 _LOCAL_TABLE = 255
 _READY_BOUND_S = 30.0
-_LOOK_S = 0.1
 _GREEN = f"/api/v1/namespaces/{layout.GREEN_NAMESPACE}/services/stellaops-green"
 _COMPONENT = "/spec/selector/app.kubernetes.io~1component"
 
@@ -59,14 +56,7 @@ def select_green(injector: Injector) -> None:
 
 def start_database(place: layout.Place) -> bool:
     """Start PostgreSQL as the supervisor does, unless it answers; return whether it answers then (database-lost)."""
-    plan = json.loads(place.plan.read_text(encoding="utf-8"))
-    scene = parts.Scene(
-        place=place,
-        tools=parts.Tools(programs=plan["tools"]),
-        uid_is_root=os.getuid() == 0,
-        user_namespaces=plan["user_namespaces"],
-    )
-    part = parts.postgres(scene)
+    part = parts.postgres(parts.Scene.planned(place))
     answers = part.ready or (lambda: True)
     if answers():
         return True
@@ -74,12 +64,7 @@ def start_database(place: layout.Place) -> bool:
         subprocess.Popen(
             part.argv, cwd=place.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    deadline = time.monotonic() + _READY_BOUND_S
-    while not answers():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_LOOK_S)
-    return True
+    return holds_within(_READY_BOUND_S, answers)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ are unique. Nothing here starts anything: the supervisor does.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import dataclass, field
@@ -67,6 +68,18 @@ class Scene:
     user_namespaces: bool = True
     """Whether nested user namespaces may be made."""
     routing: routes.Kind = routes.DEFAULT
+
+    @classmethod
+    def planned(cls, place: layout.Place) -> Scene:
+        """Return what the plan of an environment says, in the sandbox."""
+        plan = json.loads(place.plan.read_text(encoding="utf-8"))
+        return cls(
+            place=place,
+            tools=Tools(programs=plan["tools"]),
+            uid_is_root=os.getuid() == 0,
+            user_namespaces=plan["user_namespaces"],
+            routing=plan.get("routing", routes.DEFAULT),
+        )
 
 
 def control_plane(scene: Scene) -> list[Part]:

@@ -13,12 +13,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rehearsal.environment import layout, parts
 from rehearsal.environment.errors import NamespacesRefused, NotRunning
+from rehearsal.environment.polling import holds_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,9 +123,8 @@ def end(place: layout.Place) -> bool:
         return False
     inside = _children(pid)
     os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + _END_BOUND_S
-    while any(_started_ticks(each) is not None for each in (pid, *inside)) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    gone = (pid, *inside)
+    holds_within(_END_BOUND_S, lambda: all(_started_ticks(each) is None for each in gone), every_s=0.01)
     return True
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl import rt_scope, rt_type
 
-from rehearsal.environment import installation, layout, parts, routes
+from rehearsal.environment import installation, layout, parts
 from rehearsal.environment.errors import PartFailed
 
 if TYPE_CHECKING:
@@ -256,13 +256,7 @@ def main() -> int:
     place = layout.Place.at(arguments.state)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     plan = json.loads(place.plan.read_text(encoding="utf-8"))
-    scene = parts.Scene(
-        place=place,
-        tools=parts.Tools(programs=plan["tools"]),
-        uid_is_root=os.getuid() == 0,
-        user_namespaces=plan["user_namespaces"],
-        routing=plan.get("routing", routes.DEFAULT),
-    )
+    scene = parts.Scene.planned(place)
     make_network()
     make_mounts(place)
     os.environ["PATH"] = parts.path_variable(place)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sample_record
 
-from reports import html, pdf, record, summary
+from reports import html, pdf, record, summary, views
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def attempt(number: int, procedure: str, **facts: object) -> dict[str, Any]:
     }
 
 
-def worked_on(records: Path, *attempts: dict[str, Any], **verdict: object) -> record.Record:
+def worked_on(records: Path, *attempts: dict[str, Any], **verdict: object) -> views.Record:
     """Return the sample of a passed run as if these had worked on it."""
     folder = sample_record.passed(records).folder
     path = folder / "verdict.json"

@@ -10,7 +10,7 @@ import pytest
 import sample_record
 from click.testing import CliRunner
 
-from reports import build, command, junit, record, summary
+from reports import build, command, junit, record, summary, views
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +109,7 @@ def test_a_builder_that_breaks_takes_nothing_with_it(tmp_path: Path, monkeypatch
     folder = sample_record.passed(tmp_path).folder
     before = (folder / "verdict.json").read_bytes()
 
-    def broken(_: record.Record) -> bytes:
+    def broken(_: views.Record) -> bytes:
         raise RuntimeError("out of ink\nand more")
 
     monkeypatch.setitem(build.BUILDERS, "report.html", broken)

@@ -11,7 +11,7 @@ import pytest
 import sample_record
 
 from cutover.errors import RunbookInvalid
-from reports import build, html, record, shapes, story, timeline, wording
+from reports import build, html, record, shapes, story, timeline, views, wording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,7 +198,7 @@ def test_without_a_verdict_nothing_looks_passed_and_the_results_are_the_journals
     sample.passes("1.1a")
     sample.journal.write("clause_started", clause="3.1a", scenario="s", feature="f", phase="3", title="t")
     read = record.read(sample.folder)
-    assert read.result == record.NO_VERDICT
+    assert read.result == views.NO_VERDICT
     assert {clause.id: clause.result for clause in read.clauses if clause.result != "NOT_RUN"} == {"1.1a": "PASS"}
     started = read.clause("3.1a")
     assert started is not None

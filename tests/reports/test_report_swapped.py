@@ -12,7 +12,7 @@ from reports import gates, record, story, timeline
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reports.record import Record
+    from reports.views import Record
 
 
 def went_back(tmp_path: Path, *, serving: str, serves: str) -> Record:

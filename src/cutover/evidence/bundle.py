@@ -166,6 +166,27 @@ def verify(bundle: bytes, trusted_root: Path | str, policy: Policy, *, item: str
     return found
 
 
+def verify_any(
+    bundle: bytes, trusted_root: Path | str, policies: Iterable[Policy], *, item: str = "bundle"
+) -> tuple[Policy, Verified]:
+    """Verify a bundle that one of several people may have signed; return the first policy that holds, and its result.
+
+    Raises:
+        EvidenceError: as `verify`, of the last policy whose identity or issuer is not the signer's, at once for every
+            other reason; `signer-unknown` without a policy.
+
+    """
+    refusal = EvidenceError("signer-unknown", item, expected="a known identity", actual="none is known")
+    for policy in policies:
+        try:
+            return policy, verify(bundle, trusted_root, policy, item=item)
+        except EvidenceError as problem:
+            if problem.code not in {"identity-mismatch", "issuer-mismatch"}:
+                raise
+            refusal = problem
+    raise refusal
+
+
 def verify_with_key(
     bundle: bytes,
     keys: Iterable[dsse.PublicKey],

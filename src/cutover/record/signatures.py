@@ -83,18 +83,9 @@ def _by_key(raw: bytes, trust: TrustRoot, file: str) -> tuple[bytes, str]:
 def _by_identity(raw: bytes, trust: TrustRoot, digest: str, file: str) -> tuple[bytes, str]:
     from cutover.evidence import bundle  # noqa: PLC0415
 
-    refusal = EvidenceError("signer-unknown", file, expected="an identity of the trust root", actual="none is in it")
+    policies = (bundle.Policy(identity=one.identity, issuer=one.issuer, digest=digest) for one in trust.identities)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "trusted_root.json"
         root.write_bytes(trust.sigstore)
-        for one in trust.identities:
-            policy = bundle.Policy(identity=one.identity, issuer=one.issuer, digest=digest)
-            try:
-                verified = bundle.verify(raw, root, policy, item=file)
-            except EvidenceError as problem:
-                refusal = problem
-                if problem.code in {"identity-mismatch", "issuer-mismatch"}:
-                    continue
-                raise
-            return verified.payload or b"", f"{verified.identity} ({verified.issuer})"
-    raise refusal
+        _, verified = bundle.verify_any(raw, root, policies, item=file)
+    return verified.payload or b"", f"{verified.identity} ({verified.issuer})"

@@ -386,18 +386,10 @@ def _by_identity(content: bytes, people: Approvals, file: str) -> tuple[bytes, d
     if not vouched_for or root is None:
         raise EvidenceError("signer-unknown", file, expected="a key of the target file", actual="a Sigstore bundle")
     claimed = _claimed(_payload_of(content, file), file)
-    refusal: EvidenceError | None = None
-    for approver in vouched_for:
-        policy = bundle.Policy(identity=approver.identity, issuer=approver.issuer, digest=claimed)
-        try:
-            verified = bundle.verify(content, root, policy, item=file)
-        except EvidenceError as problem:
-            refusal = problem
-            if problem.code in {"identity-mismatch", "issuer-mismatch"}:
-                continue
-            raise
-        return verified.payload or b"", {approver.name: f"identity {verified.identity} ({verified.issuer})"}
-    raise refusal or EvidenceError("signer-unknown", file, expected="an approver", actual="nobody")
+    policies = [bundle.Policy(identity=one.identity, issuer=one.issuer, digest=claimed) for one in vouched_for]
+    policy, verified = bundle.verify_any(content, root, policies, item=file)
+    approver = vouched_for[policies.index(policy)]
+    return verified.payload or b"", {approver.name: f"identity {verified.identity} ({verified.issuer})"}
 
 
 def _key_of(approver: Approver) -> dsse.PublicKey:
