@@ -316,7 +316,7 @@ def look(
     serves = then = evidence = markers = UNKNOWN
     if kept is not None:
         serves = then = asked.who_serves(kept[1], environment)
-        if is_in_phases and serves == asked.NOBODY:
+        if serves == asked.NOBODY:
             then = asked.who_serves_with_database(kept[1], environment)
         if (fault.gates or is_in_phases) and records and then != asked.NOBODY:
             evidence = asked.evidence(kept[1], records[-1], environment)

@@ -351,7 +351,7 @@ def test_faults_strike_at_the_start_or_at_their_clause(
     record.mkdir()
     struck: list[str] = []
     monkeypatch.setattr(strikes.Injector, "strike", lambda _self, fault: struck.append(fault.name))
-    armed = faults.named(["green-slow", "stella-lies", "database-lost"])
+    armed = faults.named(["green-slow", "stella-lies", "prometheus-down"])
     assert [fault.strikes_on for fault in armed] == ["weight", "clause_started", "clause_started"]
 
     def run() -> None:
@@ -365,4 +365,4 @@ def test_faults_strike_at_the_start_or_at_their_clause(
     runner.start()
     injection.inject(injector, armed, record)
     runner.join()
-    assert struck == ["stella-lies", "run", "database-lost", "green-slow"]
+    assert struck == ["stella-lies", "run", "prometheus-down", "green-slow"]
