@@ -5,8 +5,8 @@ way back and who serves are as listed, and no process of the run is left. Where 
 name what the injector says that it broke: guarantee, code and item. Where the fault is there for gates, the
 first of them did not pass, no gate outside the list failed to, the evidence is intact and every acknowledged write is
 there exactly once.
-With `--phases` each fault strikes once in each phase in which it can; then nothing may be lost in any row, and where
-nobody serves the database is brought back first, to look.
+With `--phases` each fault strikes once in each phase in which it can; then nothing may be lost in any row. Where nobody
+serves, the database is brought back first, to look.
 Invariants: nothing is tried again, a row that does not hold each time does not hold; the process exits 0 only when
 every row holds. With `--results` what held is not measured again; what is kept is what was seen, and it is compared
 with the list as it is now; a fault that the list has strike otherwise by now is measured again.

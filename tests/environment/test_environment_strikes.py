@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from rehearsal.environment import faults, layout, meddling, prometheus, sitedata, strikes
+from rehearsal.environment.polling import holds_within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from rehearsal.environment.layout import Place
 
@@ -34,7 +35,7 @@ def injector(place: Place) -> strikes.Injector:
 def process() -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "STELLA_COLOUR": "green"}
     with subprocess.Popen([sys.executable, "-c", WAITING], env=environment) as started:
-        assert _within_10_s(lambda: b"STELLA_COLOUR=green" in _words_of(started.pid))
+        assert holds_within(10, lambda: b"STELLA_COLOUR=green" in _words_of(started.pid))
         yield started
         started.kill()
 
@@ -44,20 +45,13 @@ def _words_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def _within_10_s(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return holds()
-
-
 def _state(pid: int) -> str:
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123
         return file.read().rpartition(")")[2].split()[0]
 
 
 def _becomes(pid: int, state: str) -> bool:
-    return _within_10_s(lambda: (_state(pid) == "T") == (state == "T"))
+    return holds_within(10, lambda: (_state(pid) == "T") == (state == "T"))
 
 
 def test_processes_are_found_by_their_words_and_their_environment(process: subprocess.Popen[bytes]) -> None:

@@ -45,25 +45,17 @@ def interval(total: int, percent: int, confidence: float) -> tuple[int, int]:
     return max(0, int(low)), min(total, int(high))
 
 
-def begin_to_get_ready() -> None:
-    """Begin to load what the intervals and tests are computed with, beside what is done meanwhile."""
-    _loading()
-
-
-def get_ready() -> None:
-    """Have that loaded: a second that no weight should wait for."""
-    _loading().join()
-    _compute_one()
-
-
 @functools.cache
-def _loading() -> threading.Thread:
-    thread = threading.Thread(target=_compute_one, name="statistics", daemon=True)
+def begin_to_get_ready() -> threading.Thread:
+    """Begin, once, to load what the intervals and tests are computed with, beside what is done meanwhile."""
+    thread = threading.Thread(target=interval, args=(1, 50, 0.5), name="statistics", daemon=True)
     thread.start()
     return thread
 
 
-def _compute_one() -> None:
+def get_ready() -> None:
+    """Have that loaded: a second that no weight should wait for."""
+    begin_to_get_ready().join()
     interval(1, 50, 0.5)
 
 
