@@ -208,6 +208,7 @@ def _go_between(
         # A signal to the whole group, as terminals and job runners send it, must not end the command's only guardian.
         for number in _NOT_FOR_THE_GO_BETWEEN:
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         folder = Path.cwd()
         if log is not None:
             _redirect(log)
@@ -259,23 +260,20 @@ def _become(place: layout.Place, folder: Path, argv: Sequence[str], *, new_group
 
 def run_inside(place: layout.Place, argv: Sequence[str]) -> int:
     """Run a command inside the sandbox in the foreground and return its exit code (128 + n when signal n ended it)."""
-    command: int | None = None
-    early: list[int] = []
-
-    def pass_on(number: int, _frame: object) -> None:
-        if command is None:  # the command is being started, and may be heard of already
-            early.append(number)
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(command, number)
-
+    # Held back and asked for one at a time: what comes just before a blocking wait would not end that wait.
+    awaited = {signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal gives these to the command itself
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGHUP, pass_on)
     between, command = spawn(place, argv)
-    for number in early:
-        pass_on(number, None)
-    _, status = os.waitpid(between, 0)
+    while True:
+        ended, status = os.waitpid(between, os.WNOHANG)
+        if ended:
+            break
+        number = signal.sigwait(awaited)
+        if number != signal.SIGCHLD:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(command, number)
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
