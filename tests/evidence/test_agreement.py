@@ -150,6 +150,23 @@ def test_verify_digests(case: Case, world: World, ours: snapshot.Snapshot):
     assert named(agreement.compare_digests(ours, report)) == case.expected
 
 
+ANSWER = {"schema": "stella/evidence-verify-all/v1", "ok": True, "size": 3, "root": "ab", "failures": [], "output": "f"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, set()),
+        ({"size": 2}, {("agreement-answer", "size")}),
+        ({"root": "cd", "size": 0}, {("agreement-answer", "root"), ("agreement-answer", "size")}),
+    ],
+    ids=str,
+)
+def test_what_a_command_prints_is_what_it_wrote(change: Report, expected: set[tuple[str, str]]):
+    report = {"schema": "stella/evidence-baseline/v1", "created": "now", "size": 3, "root": "ab", "results": [{}]}
+    assert named(agreement.compare_answer(report, ANSWER | change)) == expected
+
+
 @pytest.mark.parametrize("scans", [2, 4])
 def test_digests_made_earlier_or_later_agree(scans: int, ours: snapshot.Snapshot):
     assert agreement.compare_digests(ours, digests(World.of(scans))) == []

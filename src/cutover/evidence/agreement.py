@@ -89,6 +89,19 @@ def compare_digests(ours: Snapshot, theirs: Mapping[str, object]) -> list[Findin
     return found
 
 
+def compare_answer(report: Mapping[str, object], answer: Mapping[str, object]) -> list[Finding]:
+    """Compare what a command of the platform says with the report that it wrote: whoever reads one must not be misled.
+
+    What both name and is one value must be equal; `schema` and `created` are of each by itself.
+    """
+    named = sorted((report.keys() & answer.keys()) - {"schema", "created"})
+    return [
+        Finding.of("agreement-answer", name, expected=report[name], actual=answer[name])
+        for name in named
+        if not isinstance(report[name], list | dict) and answer[name] != report[name]
+    ]
+
+
 def compare_attestations(ours: Snapshot, theirs: Mapping[str, object], *, since: datetime) -> list[Finding]:
     """Compare with the answer of `stella attest verify-all --since`: which attestations are not valid (E.7).
 

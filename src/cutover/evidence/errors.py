@@ -116,6 +116,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "agreement-digest": "check which store and database each of the two has read",
         "agreement-verdict": "judge by our finding, which names what was recomputed, then report the platform's check",
         "agreement-count": "compare the two lists of items; a total that differs hides an item",
+        "agreement-answer": "believe neither: the platform's command prints what it did not find",
         "agreement-root": INVESTIGATE,
     }
 )

@@ -197,6 +197,7 @@ def require_agreement(upgrade: Upgrade, taken: Taken) -> None:
         _refusing(lambda: agreement.compare(taken.snapshot, report, refused=refused)),
         "the harness and the platform disagree on the evidence",
     )
+    _require_none(agreement.compare_answer(report, taken.platform), "the platform's answer is not what its report says")
     expect(
         bool(taken.platform["ok"]),
         "the platform does not find its own evidence intact",
@@ -606,10 +607,11 @@ def require_all_logged(upgrade: Upgrade, found: Guarantee) -> None:
 def digest_report(site: Site, upgrade: Upgrade) -> list[Finding]:
     """Let the platform verify all digests, and compare its report with ours item by item (E.6)."""
     path = leftovers.fresh_output(upgrade, DIGEST_REPORT)
-    site.stella.call("evidence", "verify-digests", "--report", str(path), namespace=upgrade.roles.green.namespace)
+    green = upgrade.roles.green.namespace
+    answer = site.stella.call("evidence", "verify-digests", "--report", str(path), namespace=green)
     _, after = snapshots(upgrade)
     report = _report(upgrade, DIGEST_REPORT)
-    return _refusing(lambda: agreement.compare_digests(after, report))
+    return _refusing(lambda: agreement.compare_digests(after, report)) + agreement.compare_answer(report, answer)
 
 
 def attestation_report(site: Site, upgrade: Upgrade) -> list[Finding]:
