@@ -358,14 +358,25 @@ SHARE = {"percent": 10, "green": 100, "total": 1000, "low": 0.07, "high": 0.13}
             "latency_p99 decided to go back at 10 %, and that was not done",
         ),
         ("weight", {"percent": 10, "target": "green"}, "no gate decided to advance at 10 %"),
-        ("load_finished", {"attempted": 9, "complete": False}, "the load generator did not write its own summary"),
-        ("load_finished", {"attempted": 9, "complete": True, "workers_lost": ["w1"]}, "the load lost 1 of its workers"),
     ],
 )
 def test_what_the_traffic_showed_forbids_passing(event: str, data: dict[str, Any], said: str) -> None:
     judged = full(("3.1a", "PASS")).add(event, "3.1a", **data).judge("3.1a")
     assert (judged.outcome, judged.exit_code) == (Outcome.FAILED, 1)
     assert judged.reasons[0].startswith(said)
+
+
+@pytest.mark.parametrize("clause", ["PASS", "ERROR", "INCONCLUSIVE"])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"attempted": 9, "complete": False}, "the load generator did not write its own summary"),
+        ({"attempted": 9, "complete": True, "workers_lost": ["w1"]}, "the load lost 1 of its workers"),
+    ],
+)
+def test_a_load_that_did_not_end_in_order_was_not_measured(clause: str, data: dict[str, Any], said: str) -> None:
+    judged = full(("3.1a", clause)).add("load_finished", "3.1a", **data).judge("3.1a")
+    assert (judged.outcome, judged.exit_code, judged.reasons[0]) == (Outcome.ERROR, 3, said)
 
 
 @pytest.mark.parametrize(

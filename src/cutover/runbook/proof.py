@@ -86,9 +86,7 @@ def contradictions(entries: Sequence[Told], *, rolled_back: bool) -> list[str]:
             found.append(f"the share of green at {data.get('percent')} % is outside of its interval")
         if entry.event == "gate_decision" and data.get("decision") == ROLLBACK:
             found.append(f"{data.get('gate')} decided to go back at {data.get('percent')} %, and that was not done")
-    return (
-        found if rolled_back else [*found, *_undecided(entries), *_load_cut_short(entries), *_failed_at_probe(entries)]
-    )
+    return found if rolled_back else [*found, *_undecided(entries), *_failed_at_probe(entries)]
 
 
 def _undecided(entries: Sequence[Told]) -> list[str]:
@@ -105,8 +103,8 @@ def _undecided(entries: Sequence[Told]) -> list[str]:
     return found if waiting is None else [*found, f"no gate decided to advance at {waiting} %"]
 
 
-def _load_cut_short(entries: Sequence[Told]) -> list[str]:
-    """Return that a load generator did not end in order, or lost a worker: what it did not report is not known.
+def cut_short(entries: Sequence[Told]) -> list[str]:
+    """Return that a load generator did not end in order, or lost a worker: what it did not report was not measured.
 
     Of an attempt that was stopped, or killed, nobody expects that its load ended in order; what it wrote is counted.
     """

@@ -195,6 +195,7 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
     since = _last_beginning(known)
     rollback = _rollback(since)
     interrupted = newest.stopped_by
+    is_over = rollback["performed"] or bool(interrupted)
     scope = _scope(known, judged)
     outcome, exit_code, reasons = _decide(
         judged,
@@ -202,7 +203,8 @@ def compute(entries: Sequence[Entry], clauses: Iterable[Clause]) -> Verdict:
         evidence=evidence,
         rollback=rollback,
         gates=proof.bad_gates(_judged_gates(known)),
-        against=proof.contradictions(since, rolled_back=rollback["performed"] or bool(interrupted)),
+        against=proof.contradictions(since, rolled_back=is_over),
+        unmeasured=[] if is_over else proof.cut_short(since),
         scope=scope,
         max_failed=int(head.data.get("max_failed", 0)),
         interrupted=interrupted,
@@ -405,6 +407,7 @@ def _decide(
     rollback: Mapping[str, Any],
     gates: Sequence[tuple[Result, str]],
     against: Sequence[str],
+    unmeasured: Sequence[str],
     scope: str,
     max_failed: int,
     interrupted: str,
@@ -415,7 +418,8 @@ def _decide(
 ) -> tuple[Outcome, ExitCode, tuple[str, ...]]:
     """Return outcome, exit code and reasons, the decisive reason first.
 
-    gates: each gate's worst verdict that is no PASS; against: what else in the journal forbids passing.
+    gates: each gate's worst verdict that is no PASS; against: what else in the journal forbids passing;
+    unmeasured: what was not measured, whatever the clauses say.
     acted: whether an action was begun; wrong input is then no longer "nothing was done". by_request: a person asked for
     the way back. is_drill: going back is what a drill is for.
     """
@@ -437,6 +441,8 @@ def _decide(
         return Outcome.FAILED, ExitCode.REFUSED if refused else ExitCode.FAILED, (*contradictions, *reasons)
     if fault:
         return Outcome.ERROR, ExitCode.COULD_NOT_MEASURE, (f"fault of the harness: {fault}", *reasons)
+    if unmeasured:
+        return Outcome.ERROR, ExitCode.COULD_NOT_MEASURE, (*unmeasured, *reasons)
     if measured in _OUTCOME_OF:
         codes = {j.exit_code for j in judged if j.record.result is measured}
         only_input = codes == {ExitCode.WRONG_INPUT} and not acted
