@@ -44,7 +44,8 @@ _LARGEST_MEMBER = 1 << 28
 _GZIP, _ZIP, _PDF = b"\x1f\x8b", b"PK\x03\x04", b"%PDF-"
 _PACKED_NAME = re.compile(rb"\.(?:gz|tgz|zip|pdf)(?:\0|$)", re.IGNORECASE)
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
-_LONG_BASE64 = re.compile(rb"[A-Za-z0-9+/]{128,}={0,2}")
+_PACKED_BASE64 = re.compile(rb"(?:e(?<![A-Za-z0-9+/]e)[A-P]|H(?<![A-Za-z0-9+/]H)4sI)[A-Za-z0-9+/]{124,}={0,2}")
+"""A long word of base64 that begins as zlib's or gzip's output does; its first letter is what is searched for."""
 _SPACE = re.compile(rb"\s+")
 _CLEAN: dict[tuple[int, int, int, int], int] = {}
 """Files without a leak and with nothing left unread (device, inode, size, time of change), by what was looked for."""
@@ -223,16 +224,12 @@ def _look_inside(file: IO[bytes], head: bytes, name: str, sought: _Sought, found
 
 def _carried(text: bytes) -> Iterator[bytes]:
     """Yield what a text carries compressed, in base64."""
-    for match in _LONG_BASE64.finditer(text):
+    for match in _PACKED_BASE64.finditer(text):
         try:
             raw = base64.b64decode(match[0] + b"=" * (-len(match[0]) % 4))
-        except binascii.Error:
+            yield zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(raw, _LARGEST_MEMBER)
+        except (binascii.Error, zlib.error):
             continue
-        if raw[:1] == b"\x78" or raw.startswith(_GZIP):
-            try:
-                yield zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(raw, _LARGEST_MEMBER)
-            except zlib.error:
-                continue
 
 
 def _look_gzip(file: IO[bytes], name: str, sought: _Sought, found: _Found, *, depth: int) -> None:

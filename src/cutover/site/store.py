@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from boto3.session import Session
     from mypy_boto3_s3 import S3Client
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -41,6 +42,30 @@ _NO_SUCH_BUCKET = b"<Code>NoSuchBucket</Code>"
 """An answer about the target file, not about an object."""
 _NO_SUCH_FEATURE = ("400 ", "405 ", "501 ")
 """How stores without object lock answer when they are asked about it."""
+
+
+_CLIENTS = threading.Lock()
+"""One session makes one client at a time."""
+
+
+@functools.cache
+def _session() -> Session:
+    """Return the session of every store: boto3 and its description of S3 are loaded once, which takes its time."""
+    import boto3  # noqa: PLC0415 (slow to import)
+
+    session = boto3.session.Session()
+    session.client("s3", region_name=_REGION, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106 (nobody's)
+    return session
+
+
+def begin_to_get_ready() -> None:
+    """Begin to load what clients are made with, beside what is done meanwhile."""
+
+    def load() -> None:
+        with _CLIENTS:
+            _session()
+
+    threading.Thread(target=load, name="store", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,26 +145,29 @@ class Store:
     def _s3(self) -> S3Client:
         with self._lock:
             if self._client is None:
-                import boto3  # noqa: PLC0415 (slow to import)
-                from botocore.config import Config  # noqa: PLC0415
-
-                self._client = boto3.session.Session().client(
-                    "s3",
-                    endpoint_url=self.endpoint,
-                    region_name=self._region,
-                    aws_access_key_id=self._access_key,
-                    aws_secret_access_key=self._secret_key,
-                    config=Config(
-                        connect_timeout=_CONNECT_TIMEOUT_S,
-                        read_timeout=_READ_TIMEOUT_S,
-                        retries={"total_max_attempts": 2},
-                        max_pool_connections=self._pool,
-                        s3={"addressing_style": "path"},
-                        request_checksum_calculation="when_required",
-                        response_checksum_validation="when_required",
-                    ),
-                )
+                with _CLIENTS:
+                    self._client = self._made()
             return self._client
+
+    def _made(self) -> S3Client:
+        from botocore.config import Config  # noqa: PLC0415 (slow to import)
+
+        return _session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=self._region,
+            aws_access_key_id=self._access_key,
+            aws_secret_access_key=self._secret_key,
+            config=Config(
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                read_timeout=_READ_TIMEOUT_S,
+                retries={"total_max_attempts": 2},
+                max_pool_connections=self._pool,
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
 
     def _bulk(self) -> tuple[KeptConnections, Any]:
         """Return the connections and the signer of the bulk path: botocore's signature on a bare HTTP request.
