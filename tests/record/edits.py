@@ -94,7 +94,7 @@ def drop_a_file(folder: Path, chance: random.Random) -> str:
 
 
 def swap_two_files(folder: Path, chance: random.Random) -> str:
-    """Put two files in each other's place."""
+    """Put two files in each other's place; of a list of files and one that it lists, the list is named."""
     while True:
         one, other = chance.sample(_files(folder), 2)
         if one.read_bytes() != other.read_bytes():
@@ -102,7 +102,7 @@ def swap_two_files(folder: Path, chance: random.Random) -> str:
     content = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(content)
-    return _name(folder, one)
+    return _name(folder, other if other in {folder / "manifest.json", folder / "seal.json"} else one)
 
 
 def add_a_file(folder: Path, chance: random.Random) -> str:

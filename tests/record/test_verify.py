@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import random
 import shutil
@@ -13,11 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from cutover.errors import WrongInput
-from cutover.evidence import bundle, signing
+from cutover.evidence import bundle, signing, trust
 from cutover.record import again, manifest, seal, signer
 from cutover.record.keys import SigningKey
 from cutover.record.verify import verify
 from cutover.runbook.journal import GENESIS, _digest, _written
+from tests.evidence.world import trust_file
 from tests.record.edits import EDITS
 from tests.record.whole_record import FAILS_AT, ID, WholeRecord, seal_folder
 
@@ -263,3 +265,30 @@ def test_evidence_that_was_edited_before_sealing_contradicts_its_own_roots(
     (place / "lines.jsonl").write_bytes(lines)
     seal_folder(folder, signing_key)
     assert "evidence/after/lines.jsonl" in reasons(verify(folder, signing_key.trust_root()))
+
+
+def test_who_may_seal_a_record_still_cannot_speak_for_the_log(
+    finished: Path, copy_of: Copy, signing_key: SigningKey
+) -> None:
+    """The log's key is in the trust root that both snapshots name; a checkpoint is verified by it again."""
+    folder = copy_of(finished)
+    place = folder / "evidence" / "after"
+    note = (place / "checkpoint.txt").read_bytes()
+    *text, signature = note.decode().splitlines()
+    forged = "\n".join([*text, signature[:-4] + ("AAA=" if signature[-4:] != "AAA=" else "BBB=")]) + "\n"
+    (place / "checkpoint.txt").write_text(forged, "utf-8")
+    described = (place / "manifest.json").read_text("utf-8")
+    described = described.replace(hashlib.sha256(note).hexdigest(), hashlib.sha256(forged.encode()).hexdigest())
+    (place / "manifest.json").write_text(described, "utf-8")
+    seal_folder(folder, signing_key)
+    named = reasons(verify(folder, signing_key.trust_root()))
+    assert "checkpoint-signature-invalid" in named["evidence/after/checkpoint.txt"]
+
+
+def test_another_trust_root_than_the_snapshots_name_is_refused(
+    finished: Path, copy_of: Copy, signing_key: SigningKey
+) -> None:
+    folder = copy_of(finished)
+    (folder / trust.IN_RECORD).write_bytes(trust_file(log_key=ed25519.Ed25519PrivateKey.generate()))
+    seal_folder(folder, signing_key)
+    assert reasons(verify(folder, signing_key.trust_root())) == {trust.IN_RECORD: {"trust-root-changed"}}

@@ -18,7 +18,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from cutover import project
 from cutover.clock import ManualClock
-from cutover.evidence import bundle, signing, snapshot
+from cutover.evidence import bundle, signing, snapshot, trust
 from cutover.policy import Policy
 from cutover.record import pades, seal, signer
 from cutover.runbook import approval, gates, plan, verdict
@@ -26,6 +26,7 @@ from cutover.runbook.catalogue import load_clauses
 from cutover.runbook.journal import Journal
 from cutover.runbook.upgrade import Upgrade
 from cutover.target import Approvals, Approver, Target
+from tests.evidence.world import TRUST
 from tests.gates.quiet_site import GOOD_COUNTS, GOOD_VALUES, POLICY, SECRETS, FakeLoad, FakePrometheus, FakeSite
 from tests.reports import evidence_folder
 
@@ -193,6 +194,7 @@ class WholeRecord:
     def baseline(self) -> None:
         """Take the first snapshot; the second one is made with it, as both come from one site in memory."""
         evidence_folder.write(self.folder / "evidence", *evidence_folder.sites())
+        (self.folder / trust.IN_RECORD).write_bytes(TRUST.raw)
         self._seal_snapshot("baseline", "before")
 
     def compare(self) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+IN_RECORD = "evidence/trust-root.json"
+"""Where a record keeps the file that its snapshots were taken with: its keys are public."""
 _CODE = "trust-malformed"
 
 

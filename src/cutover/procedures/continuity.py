@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cutover import files
 from cutover.clock import parse_rfc3339
 from cutover.errors import ClauseFailed, CouldNotMeasure
 from cutover.evidence import agreement, diff, snapshot, trust, verify
@@ -71,8 +72,9 @@ class Continuity:
 
 def take_baseline(site: Site, upgrade: Upgrade) -> Taken:
     """Take the first snapshot, verify tree and log over it alone, and let the platform verify all evidence (1.1c)."""
-    taken = _take(site, upgrade, BEFORE)
     root = trust.load(upgrade.target.evidence.trust_root)
+    files.write_whole(upgrade.path(*trust.IN_RECORD.split("/")), root.raw)
+    taken = _take(site, upgrade, BEFORE)
     in_force = min(site.database.schemas(), default=verify.BASE_SCHEMA)
     guarantees = (
         verify.tree(taken, taken, trust=root, source=site.database, base_schema=in_force),

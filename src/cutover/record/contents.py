@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cutover.errors import CutoverError, JournalBroken, WrongInput
-from cutover.evidence import diff, leaves, merkle, snapshot
+from cutover.evidence import checkpoint, diff, leaves, merkle, snapshot, trust
 from cutover.evidence._json import parse
 from cutover.evidence.errors import EvidenceError
 from cutover.model import Result
@@ -263,7 +263,9 @@ def _reading(check: Check, place: str, read: Callable[[], _T]) -> _T | None:
 
 def _snapshot(check: Check, folder: Path, place: str) -> Snapshot:
     taken = snapshot.load(folder / place)
-    taken.checkpoint_note()
+    note = taken.checkpoint_note()
+    if (folder / trust.IN_RECORD).is_file():
+        _trusted(check, trust.load(folder / trust.IN_RECORD), taken, note, place)
     for _ in taken.findings():
         pass
     if taken.manifest.items > _MOST_ITEMS:
@@ -283,6 +285,19 @@ def _snapshot(check: Check, folder: Path, place: str) -> Snapshot:
                 check.refuse(f"{place}/manifest.json", "root-mismatch", what, where=f"roots.{schema}")
     _log(check, taken, lines, place)
     return taken
+
+
+def _trusted(check: Check, root: trust.TrustRoot, taken: Snapshot, note: bytes | None, place: str) -> None:
+    """Verify the log's signature on a checkpoint again, by the key that the snapshot was taken with."""
+    if root.digest != taken.manifest.trust_digest:
+        what = f"the snapshot was taken with the trust root {taken.manifest.trust_digest}; this one is {root.digest}"
+        check.refuse(trust.IN_RECORD, "trust-root-changed", what)
+    elif note is not None and taken.manifest.checkpoint is not None:
+        try:
+            checkpoint.verify(note, root.log_verifier, origin=root.log_origin)
+        except EvidenceError as problem:
+            what = f"expected {problem.expected}, found {problem.actual}"
+            check.refuse(f"{place}/checkpoint.txt", problem.code, what)
 
 
 def _log(check: Check, taken: Snapshot, lines: list[Line], place: str) -> None:
