@@ -66,6 +66,19 @@ def test_a_secret_in_the_record_spoils_the_run_and_is_not_repeated(miniature: Mi
     assert "s3cret-value" not in ran.out + ran.err + json.dumps(ran.journal)
 
 
+def test_a_secret_in_a_report_alone_spoils_the_run_too(miniature: Miniature) -> None:
+    """Reports are made after the verdict: it is computed once more, and every report says what it says now."""
+    ran = miniature.run(do={"reported": "key s3cret-value"})
+    assert ran.code == 3, ran.out + ran.err
+    assert ran.verdict["result"] == "ERROR"
+    assert ran.verdict["reasons"][0].endswith("the record holds secrets of the target: store.access_key in report.html")
+    assert [line["data"]["result"] for line in ran.journal if line["event"] == "run_finished"] == ["PASSED", "ERROR"]
+    assert ran.folder is not None
+    assert (ran.folder / "report.html").read_text("utf-8").startswith("ERROR")
+    assert "s3cret-value" not in ran.out + ran.err + json.dumps(ran.journal)
+    assert ran.verdict["journal"]["head"] == Journal.verify(ran.folder / "journal.jsonl")[-1].digest
+
+
 @pytest.mark.parametrize(
     ("how", "result", "outcome", "code", "halt"),
     [
