@@ -55,6 +55,8 @@ _ITEMS = 1000
 """Evidence of a site that is struck in another phase: more than the load reads, and less than the usual."""
 _NONE_YET = frozenset({"none was acknowledged", "no baseline"})
 """Before the cutover no write may have been acknowledged yet, and the baseline may not have been taken."""
+_JUDGED_BY_SAMPLES = "3"
+"""The phase whose gates need the policy's own windows: over short ones, a few bad answers decide nothing."""
 _PASSES_QUICKLY = frozenset({"4", "5"})
 """What strikes after the cutover strikes both strategies alike, and an instant one is there sooner."""
 
@@ -108,7 +110,11 @@ class Row:
     help="Of every row; gradual unless given, with --phases instant for what strikes after the cutover.",
 )
 @click.option("--routing", type=click.Choice(["nginx", "gateway"]), help="How the site routes; its own way otherwise.")
-@click.option("--profile", type=click.Choice(["usual", "fast"]), help="Windows of the policy; as usual otherwise.")
+@click.option(
+    "--profile",
+    type=click.Choice(["usual", "fast"]),
+    help="Windows of the policy; as usual otherwise, and always for what gates must catch at a weight.",
+)
 @click.option("--kinds", is_flag=True, help="Every kind of altered evidence too, evidence-altered:KIND.")
 @click.option("--gates", is_flag=True, help="Only the faults that are there for a gate.")
 @click.option("--phases", is_flag=True, help="Each fault in each phase in which it can strike, NAME@PHASE.")
@@ -149,7 +155,8 @@ def main(
         if (fault.name, one) in {known(told) for told in results_in(results) if not told["differences"]}:
             continue
         own = folder / f"{one}-{fault.name}".replace(":", "-").replace("@", "-in-")
-        row = run(fault, one, own, routing=routing, profile=profile, items=_ITEMS if phases else None)
+        windows = None if fault.gates and fault.struck_in == _JUDGED_BY_SAMPLES else profile
+        row = run(fault, one, own, routing=routing, profile=windows, items=_ITEMS if phases else None)
         rows.append(row)
         if results is not None:
             keep(row, results)
