@@ -48,6 +48,7 @@ MOST_SCANS_PER_S = 10.0
 KNOWN_ITEMS = 200
 MOST_FAILURES = 20
 """Told of a second; all are counted."""
+CUT_OFF = "the answer was cut off"
 NOBODY = "nobody"
 """What answers that name no colour, and requests without an answer, are counted under."""
 MARKERS_A_WORKER = 1_000_000_000
@@ -317,15 +318,17 @@ class PublicUser(FastHttpUser):
             response = self._agent.urlopen(self._url + path, method, headers, payload)
             content = response.content or b""
         except FAILURE_EXCEPTIONS as problem:
-            response = getattr(problem, "response", None)  # of a status that tells of an error
-            error = "" if response else f"no answer: {problem}"
+            error = CUT_OFF
+            if response is None:
+                response = getattr(problem, "response", None)  # of a status that tells of an error
+                error = "" if response is not None else f"no answer: {problem}"
         except BaseException as problem:  # what ends this user too: it was sent and not answered
             recorder.add(kind, NOBODY, started_s, failed=True)
             ended = isinstance(problem, gevent.GreenletExit)
             error = "no answer before the load ended" if ended else f"no answer: {problem!r}"
             recorder.explain(method=method, name=name, error=error, colour="")
             raise
-        colour = str((response.headers.get(self.colour_header) if response else None) or NOBODY)
+        colour = str((response.headers.get(self.colour_header) if response is not None else None) or NOBODY)
         error = error or problem_of(response, expected)
         recorder.add(kind, colour, started_s, failed=bool(error))
         if not error:
@@ -340,7 +343,7 @@ def problem_of(response: FastResponse, expected: int) -> str:
     if status != expected:
         return f"status {status}"
     is_whole = getattr(response._response, "message_complete", False)  # noqa: SLF001 (nothing else tells)
-    return "" if is_whole else "the answer was cut off"
+    return "" if is_whole else CUT_OFF
 
 
 def identifiers(answer: bytes | None) -> list[str]:

@@ -1,13 +1,15 @@
 """Ask the public host as a user does, and see which colour answered.
 
-Invariants: every request of a count goes over a connection of its own, so that neither keep-alive nor a cookie decides
+Invariants: every request of a count goes over a connection of its own, and no cookie is kept, so that neither decides
 who serves; an answer that names no colour is counted as such, never guessed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 from cutover.errors import CouldNotMeasure
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 5.0
 _SERVED = 200
+_AT_ONCE = 4
+"""Requests of a count that are under way together: a host that hangs costs its timeout a few times, not each time."""
 SAMPLE_PATH = "/api/v1/evidence?limit=1"
 """A read from the database: whoever answers it serves, and does not only stand there."""
 
@@ -64,6 +68,7 @@ class PublicHost:
                 timeout=self._timeout_s,
                 trust_env=False,
                 follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 limits=httpx.Limits(max_keepalive_connections=0),
             )
         return self._client
@@ -75,10 +80,8 @@ class PublicHost:
         """
         import httpx  # noqa: PLC0415
 
-        client = self._http()
-        client.cookies.clear()
         try:
-            response = client.request(method, self.url + path, json=body)
+            response = self._http().request(method, self.url + path, json=body)
         except httpx.HTTPError as error:
             raise CouldNotMeasure(
                 f"the public host {self.url} does not answer",
@@ -108,12 +111,16 @@ class PublicHost:
         pods: Counter[str] = Counter()
         problems: dict[str, None] = {}
         failed = 0
-        for _ in range(requests):
-            try:
-                answer = self.get(path)
-            except CouldNotMeasure as error:
+        self._http()  # made once, before the threads
+        threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="who-serves")
+        try:
+            answers = list(threads.map(self._asked, [path] * requests))
+        finally:  # whoever stops the run does not wait for a host that hangs
+            threads.shutdown(wait=False, cancel_futures=True)
+        for answer in answers:
+            if isinstance(answer, str):
                 failed += 1
-                problems[error.seen] = None
+                problems[answer] = None
                 continue
             if answer.status != _SERVED or not answer.colour:
                 failed += 1
@@ -122,6 +129,13 @@ class PublicHost:
             colours[answer.colour] += 1
             pods[answer.pod] += 1
         return Served(total=requests, by_colour=dict(colours), failed=failed, pods=dict(pods), problems=tuple(problems))
+
+    def _asked(self, path: str) -> PublicAnswer | str:
+        """Return the answer, or why there is none."""
+        try:
+            return self.get(path)
+        except CouldNotMeasure as error:
+            return error.seen
 
     def close(self) -> None:
         """Close the client."""
