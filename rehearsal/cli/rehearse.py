@@ -345,8 +345,7 @@ def _attend(between: int, command: int) -> int:
 
     for number in _REQUESTS_TO_STOP:
         signal.signal(number, pass_on)
-    _, status = os.waitpid(between, 0)
+    code = sandbox.exit_code(between)
     for number in _REQUESTS_TO_STOP:
         signal.signal(number, signal.SIG_IGN)  # what is left is the clean-up
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code
+    return code

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _END_BOUND_S = 10.0
+_SIGNALS_AT_ONCE = 64
 _NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL")
 _USER = ("--user", "--map-root-user")
 _NOT_FOR_THE_GO_BETWEEN = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP)
@@ -208,7 +210,6 @@ def _go_between(
         # A signal to the whole group, as terminals and job runners send it, must not end the command's only guardian.
         for number in _NOT_FOR_THE_GO_BETWEEN:
             signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         folder = Path.cwd()
         if log is not None:
             _redirect(log)
@@ -260,20 +261,42 @@ def _become(place: layout.Place, folder: Path, argv: Sequence[str], *, new_group
 
 def run_inside(place: layout.Place, argv: Sequence[str]) -> int:
     """Run a command inside the sandbox in the foreground and return its exit code (128 + n when signal n ended it)."""
-    # Held back and asked for one at a time: what comes just before a blocking wait would not end that wait.
-    awaited = {signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    command: int | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _frame: object) -> None:
+        if command is None:  # the command is being started, and may be heard of already
+            early.append(number)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(command, number)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal gives these to the command itself
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGHUP, pass_on)
     between, command = spawn(place, argv)
-    while True:
-        ended, status = os.waitpid(between, os.WNOHANG)
-        if ended:
-            break
-        number = signal.sigwait(awaited)
-        if number != signal.SIGCHLD:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(command, number)
+    for number in early:
+        pass_on(number, None)
+    return exit_code(between)
+
+
+def exit_code(pid: int) -> int:
+    """Wait for a child and return its exit code (128 + n when signal n ended it), from the main thread.
+
+    Handlers of signals run meanwhile, also of one that comes just before the wait: os.waitpid would sleep on it.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    child = os.pidfd_open(pid)
+    try:
+        while child not in select.select([child, reader], [], [])[0]:
+            os.read(reader, _SIGNALS_AT_ONCE)
+    finally:
+        signal.set_wakeup_fd(before)
+        for one in (child, reader, writer):
+            os.close(one)
+    _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
