@@ -1,16 +1,18 @@
 """Every drill after the other, each on a site of its own, and one table of the clauses that no run performs.
 
 Invariants: what a clause came to is read from the records that the drills left, never from what they printed; a clause
-of these that no drill performed is incomplete, not forgotten; the exit code is the worst.
+of these that no drill performed is incomplete, not forgotten; the exit code is the worst. What is shown is written to
+`drills.json` beside the records too.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rehearsal import chained
@@ -30,6 +32,8 @@ _RESULTS = ("FAIL", "ERROR", "INCONCLUSIVE", "PASS")
 """Worst first; a clause that a record did not run says nothing."""
 _NOT_RUN = "NOT_RUN"
 _JOURNAL = "journal.jsonl"
+RESULTS = "drills.json"
+"""Beside the records: the table for machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,11 @@ def perform(
     clauses = clauses_of_drills()
     for line in table(found, clauses):
         say(line)
-    return found, exit_code(found, clauses)
+    code = exit_code(found, clauses)
+    record.mkdir(parents=True, exist_ok=True)
+    (record / RESULTS).write_text(json.dumps(document(found, clauses, code), indent=2) + "\n", encoding="utf-8")
+    say(f"also as {record / RESULTS}")
+    return found, code
 
 
 def _rehearse(*arguments: str) -> int:
@@ -123,6 +131,20 @@ def _of_all(found: Sequence[Done], clause_id: str) -> tuple[str, list[str]]:
     if not by:
         return _NOT_RUN, []
     return min((result for result, _ in by), key=_RESULTS.index), [drill for _, drill in by]
+
+
+def document(found: Sequence[Done], clauses: Mapping[str, str], code: int) -> dict[str, Any]:
+    """Return the table for machines."""
+    told = {clause_id: _of_all(found, clause_id) for clause_id in clauses}
+    return {
+        "schema": "cutover/drills/v1",
+        "exit_code": code,
+        "clauses": [
+            {"id": clause_id, "title": title, "result": told[clause_id][0], "drills": told[clause_id][1]}
+            for clause_id, title in clauses.items()
+        ],
+        "drills": [asdict(one) for one in found],
+    }
 
 
 def table(found: Sequence[Done], clauses: Mapping[str, str]) -> Iterator[str]:

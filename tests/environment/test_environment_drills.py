@@ -230,6 +230,17 @@ def _done(drill: str, code: int, **results: str) -> every.Done:
     )
 
 
+def test_the_table_is_written_for_machines_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(every, "_rehearse", lambda *_: 3)
+    said: list[str] = []
+    found, code = every.perform(["rollback"], [], tmp_path, said.append)
+    told = json.loads((tmp_path / every.RESULTS).read_text("utf-8"))
+    assert (told["exit_code"], [one["drill"] for one in told["drills"]]) == (code, ["rollback"])
+    assert {one["id"]: one["result"] for one in told["clauses"]} == dict.fromkeys(every.clauses_of_drills(), "NOT_RUN")
+    assert found[0].exit_code == 3
+    assert said[-1] == f"also as {tmp_path / every.RESULTS}"
+
+
 @pytest.mark.parametrize(
     ("found", "wanted"),
     [
