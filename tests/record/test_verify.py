@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from cutover.errors import WrongInput
 from cutover.evidence import bundle, signing, trust
-from cutover.record import again, manifest, seal, signer
+from cutover.record import again, contents, findings, manifest, seal, signer
 from cutover.record.keys import SigningKey
 from cutover.record.verify import verify
-from cutover.runbook.journal import GENESIS, _digest, _written
+from cutover.runbook.journal import GENESIS, Journal, _digest, _written
 from tests.evidence.world import trust_file
 from tests.record.edits import EDITS
 from tests.record.whole_record import FAILS_AT, ID, WholeRecord, seal_folder
@@ -292,3 +292,64 @@ def test_another_trust_root_than_the_snapshots_name_is_refused(
     (folder / trust.IN_RECORD).write_bytes(trust_file(log_key=ed25519.Ed25519PrivateKey.generate()))
     seal_folder(folder, signing_key)
     assert reasons(verify(folder, signing_key.trust_root())) == {trust.IN_RECORD: {"trust-root-changed"}}
+
+
+class Lineage:
+    """A record that names the one before it, and that one beside it."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "2027-02-01-0000"
+        (root / "2027-01-01-0000").mkdir()
+        self.folder.mkdir()
+        self.first = Journal(root / "2027-01-01-0000" / "journal.jsonl")
+        for number in range(3):
+            self.first.write("observation", what=f"line {number}")
+        self.journal = Journal(self.folder / "journal.jsonl")
+
+    def follow(self, **said: object) -> findings.Check:
+        """Begin the second upgrade with what it says of the first, and check it."""
+        self.journal.write("run_started", previous=said or None)
+        check = findings.Check(name="before", title="Upgrade before this one")
+        contents.before(check, self.folder, self.journal.entries())
+        return check
+
+
+@pytest.fixture
+def lineage(tmp_path: Path) -> Lineage:
+    return Lineage(tmp_path)
+
+
+def test_the_upgrade_before_may_have_gone_on_and_must_begin_with_the_lines_it_had(lineage: Lineage) -> None:
+    head = lineage.first.head
+    lineage.first.write("observation", what="observed further")
+    check = lineage.follow(id="2027-01-01-0000", journal={"entries": 3, "head": head})
+    assert (check.reasons, check.seen) == ([], "2027-01-01-0000, 3 lines")
+
+
+@pytest.mark.parametrize(("entries", "head"), [(3, "sha256:aa"), (2, ""), (9, ""), (0, "")])
+def test_another_record_in_the_place_of_the_upgrade_before_is_named(lineage: Lineage, entries: int, head: str) -> None:
+    said = {"entries": entries, "head": head or lineage.first.head}
+    check = lineage.follow(id="2027-01-01-0000", journal=said)
+    assert [(one.file, one.where, one.code) for one in check.reasons] == [
+        ("journal.jsonl", "line 1", "previous-differs")
+    ]
+
+
+def test_the_journal_of_the_upgrade_before_is_checked_itself(lineage: Lineage) -> None:
+    head, path = lineage.first.head, lineage.first.path
+    path.write_bytes(path.read_bytes().replace(b"line 1", b"line 7"))
+    check = lineage.follow(id="2027-01-01-0000", journal={"entries": 3, "head": head})
+    assert [one.file for one in check.reasons] == ["../2027-01-01-0000/journal.jsonl"]
+
+
+def test_no_upgrade_before_is_said(lineage: Lineage) -> None:
+    assert lineage.follow().absent == "the site knew of none"
+
+
+def test_a_record_that_is_not_beside_is_said(lineage: Lineage) -> None:
+    said = {"entries": 3, "head": lineage.first.head}
+    assert lineage.follow(id="2026", journal=said).absent == "the record 2026 is not beside this one"
+
+
+def test_what_is_no_link_is_refused(lineage: Lineage) -> None:
+    assert [one.code for one in lineage.follow(id="2026").reasons] == ["previous-unreadable"]

@@ -162,6 +162,38 @@ def inputs(check: Check, folder: Path, entries: Sequence[Entry]) -> None:
         check.refuse("policy.toml", "policy-differs", f"its digest is {found}; the journal says {said}")
 
 
+def before(check: Check, folder: Path, entries: Sequence[Entry]) -> None:
+    """Compare the record of the upgrade before, where it lies beside this one, with what this one's journal says of it.
+
+    It may have gone on since: its first lines are the ones that were there.
+    """
+    began = next((entry for entry in entries if entry.event == "run_started"), None)
+    named = began.data.get("previous") if began is not None else None
+    if began is None or not named:
+        check.absent = "the site knew of none"
+        return
+    where = f"line {began.seq + 1}"
+    try:
+        name, count, head = str(named["id"]), int(named["journal"]["entries"]), str(named["journal"]["head"])
+    except (KeyError, TypeError, ValueError) as problem:
+        check.refuse(JOURNAL, "previous-unreadable", f"{type(problem).__name__}: {problem}", where=where)
+        return
+    place = folder.resolve().parent / name / JOURNAL
+    if not place.is_file():
+        check.absent = f"the record {name} is not beside this one"
+        return
+    try:
+        known, _ = Journal.read(place)
+    except JournalBroken as broken:
+        check.refuse(f"../{name}/{JOURNAL}", broken.code, broken.message)
+        return
+    found = known[count - 1].digest if 0 < count <= len(known) else "none"
+    if found != head:
+        what = f"this upgrade follows on {head}; line {count} of {name} has the digest {found}"
+        check.refuse(JOURNAL, "previous-differs", what, where=where)
+    check.seen = f"{name}, {_many(count, 'line')}"
+
+
 def approvals(check: Check, folder: Path, entries: Sequence[Entry]) -> None:
     """Verify every approval that the journal names, by the keys that the record keeps of the approvers."""
     named = [entry for entry in entries if entry.event == "approval"]

@@ -30,7 +30,8 @@ class Check:
     """One line of the table."""
 
     name: str
-    """Stable: seal, files, journal, verdict, inventory, approvals, gates, evidence, attestations, earlier, pdf."""
+    """Stable: seal, files, earlier, journal, verdict, inventory, before, approvals, gates, evidence, attestations,
+    pdf."""
     title: str
     seen: str = ""
     """What was looked at: "708 files, 11.2 MB"."""

@@ -105,6 +105,7 @@ class _Verification:
                 ("journal", "Journal's hash chain"),
                 ("verdict", "Verdict, computed again"),
                 ("inventory", "Plan and inventory"),
+                ("before", "Upgrade before this one"),
                 ("approvals", "Approvals' signatures"),
                 ("gates", "Gates, judged again"),
                 ("evidence", "Evidence, roots computed again"),
@@ -120,13 +121,14 @@ class _Verification:
         if judged is not None:
             contents.inventory(checks["inventory"], self.folder, judged)
             contents.inputs(checks["inventory"], self.folder, entries)
+        contents.before(checks["before"], self.folder, entries)
         contents.approvals(checks["approvals"], self.folder, entries)
         contents.gates(checks["gates"], self.folder, entries)
         contents.evidence(checks["evidence"], self.folder, entries)
         self._attestations(checks["attestations"], judged)
         self._pdf(checks["pdf"])
         if not entries:
-            for name in ("verdict", "inventory", "approvals", "gates", "evidence"):
+            for name in ("verdict", "inventory", "before", "approvals", "gates", "evidence"):
                 checks[name].absent = "not computed: the journal does not hold"
         record = self.manifest.record if self.manifest else str(judged.document["upgrade"]["id"]) if judged else ""
         return Verified(
