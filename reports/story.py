@@ -454,9 +454,12 @@ def _failed(record: Record, clause: ClauseView) -> tuple[str, ...]:
     known = next((one for one in record.diagnoses if one.clause == clause.id and one.cause), None)
     cause = (clause.cause or (known.cause if known is not None else "")).partition("\n")[0]
     remedy = clause.remedy or (known.remedy if known is not None else "")
-    because = f", because {wording.bare(cause)}" if cause and cause != clause.reason else ""
+    why = wording.bare(clause.reason)
+    if cause and cause != clause.reason:
+        begins_alike = cause.startswith(clause.reason.partition(":")[0])  # and then says more of each
+        why = wording.bare(cause) if begins_alike else f"{why}, because {wording.bare(cause)}"
     return (
-        f"{clause.id} “{clause.title}” {wording.VERBS[clause.result]}: {wording.bare(clause.reason)}{because}.",
+        f"{clause.id} “{clause.title}” {wording.VERBS[clause.result]}: {why}.",
         f"{wording.capital(_done(record, clause.state))}; next: {wording.bare(remedy) or _AGAIN}.",
     )
 

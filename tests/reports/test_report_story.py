@@ -119,6 +119,16 @@ def test_an_inconclusive_run_is_neither_passed_nor_failed(tmp_path: Path) -> Non
     assert page.fact("clauses").tone == "warn"
 
 
+def test_a_cause_that_begins_as_the_reason_does_is_told_alone(tmp_path: Path) -> None:
+    sample = sample_record.Sample(tmp_path)
+    sample.begin()
+    cause = "too few samples to decide: error ratio: 8 samples, at least 20 are needed"
+    sample.fails("3.1a", result="INCONCLUSIVE", reason="too few samples to decide: error ratio", cause=cause)
+    sample.end("INCONCLUSIVE", exit_code=4)
+    page = told(sample)
+    assert page.sentences[0].endswith(f"was inconclusive: {cause}.")
+
+
 @pytest.mark.parametrize(
     ("changes", "first", "second"),
     [
