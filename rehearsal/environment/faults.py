@@ -34,7 +34,7 @@ ALTERED = "evidence-altered"
 OWN = "{own}"
 """In a finding: the guarantee of the altered item's own kind."""
 PASS, NOT_RUN = "PASS", "NOT_RUN"
-AFTER_TRAFFIC = frozenset({"3", "4", "5"})
+AFTER_TRAFFIC = frozenset({"3", "4", "E", "5"})
 """Phases in which traffic has moved, so that there is a way back to go."""
 PHASES: Mapping[str, str] = {"1": "Preparation", "2": "Green", "3": "Cutover", "4": "Validation", "5": "Cleanup"}
 _KEPT = frozenset({"kind", "title", "exit_code", "serves", "also", "parameter", "policy", "command"})
