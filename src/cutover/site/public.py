@@ -51,14 +51,13 @@ class PublicHost:
         colour_header: str,
         pod_header: str,
         timeout_s: float = _TIMEOUT_S,
-        client: httpx.Client | None = None,
     ) -> None:
-        """Open nothing yet. client: what sends the requests, where a test brings its own."""
+        """Open nothing yet."""
         self.url = url.rstrip("/")
         self._colour_header = colour_header.lower()
         self._pod_header = pod_header.lower()
         self._timeout_s = timeout_s
-        self._client = client
+        self._client: httpx.Client | None = None
 
     def _http(self) -> httpx.Client:
         import httpx  # noqa: PLC0415 (only a run that asks needs it)
