@@ -31,6 +31,11 @@ PHASE_4_S = 40.0
 """Longer than the policy's window of 30 s: phase 4 used it up, as in a real run."""
 
 
+@pytest.fixture(autouse=True)
+def _green_serves(site: FakeSite) -> None:
+    site.routing.answers = [{"green": 100}]
+
+
 def _promote(upgrade: Upgrade) -> None:
     with upgrade.journal.action("promote") as done:
         done(percent=100)
@@ -330,3 +335,26 @@ def test_a_site_without_any_traffic_is_not_waited_for_without_end(
     assert clock.monotonic() - before_s < 300
     with pytest.raises((ClauseFailed, CouldNotMeasure, Undecided)):
         _judge(upgrade, window)
+
+
+@pytest.mark.parametrize("others", [{"green": 80, "blue": 20}, {"blue": 100}])
+def test_another_colour_that_answers_ends_the_window(
+    upgrade: Upgrade, site: FakeSite, clock: ManualClock, others: dict[str, int]
+) -> None:
+    """The metrics are those of green's namespace: they do not say that users reach it."""
+    _promote(upgrade)
+    site.routing.answers = [{"green": 100}, {"green": 100}, others]
+    began = clock.now()
+    with pytest.raises(ClauseFailed) as caught:
+        _observe(upgrade, site)
+    assert caught.value.code == "served-by-other"
+    assert 0 < (clock.now() - began).total_seconds() < upgrade.policy.observation.window_s
+
+
+def test_a_failed_request_among_those_is_for_the_gates_to_judge(
+    upgrade: Upgrade, site: FakeSite, clock: ManualClock
+) -> None:
+    _promote(upgrade)
+    site.routing.answers = [{"green": 90, "failed": 10}]
+    clock.advance(PHASE_4_S)
+    _judge(upgrade, _observe(upgrade, site))

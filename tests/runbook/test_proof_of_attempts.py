@@ -45,7 +45,7 @@ def test_what_failed_in_an_earlier_attempt_forbids_passing(*, of_probe: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("stopped", "result", "outcome"), [(True, "NOT_RUN", Outcome.PASSED), (False, "PASS", Outcome.FAILED)]
+    ("stopped", "result", "outcome"), [(True, "NOT_RUN", Outcome.PASSED), (False, "PASS", Outcome.ERROR)]
 )
 def test_a_load_that_did_not_end_in_order_counts_against_an_attempt_that_nobody_stopped(
     *, stopped: bool, result: str, outcome: Outcome

@@ -69,12 +69,13 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
     """Stay until the window that began with the cutover has passed, then look at the whole of it (5.1, F.14).
 
     What the run did since the cutover takes up a part of the window. The gates are sampled while the rest is waited
-    for, until a limit is broken or Prometheus is silent; the window itself, from its beginning on, is read from what
-    Prometheus recorded. In a further attempt a gap in that, in which nobody watched, begins the window anew. That it is
-    complete is for `complete_observation` to say.
+    for, until a limit is broken, Prometheus is silent or another colour than green answers; the window itself, from
+    its beginning on, is read from what Prometheus recorded. In a further attempt a gap in that, in which nobody
+    watched, begins the window anew. That it is complete is for `complete_observation` to say.
     Raises:
         Refused: there was no cutover in this upgrade.
         CouldNotMeasure: Prometheus does not answer.
+        ClauseFailed: the public host is not served by green alone.
     """
     began = window_began(upgrade)
     if upgrade.attempt > 1:
@@ -88,7 +89,7 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
         upgrade.remember("observation", state="running", until=rfc3339(ends), window_s=observation.window_s)
         samples += upgrade.hold(
             "the observation window",
-            lambda: gates.sample(upgrade, site),
+            lambda: _look(site, upgrade),
             duration_s=max(0.0, (ends - upgrade.clock.now()).total_seconds()),
             interval_s=observation.interval_s,
             describe=gates.describe,
@@ -116,6 +117,15 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
     )
     live = gates.worst_of_each(result for sample in samples for result in sample)
     return Window(began=began, ended=ended, live=live, watched=watched)
+
+
+def _look(site: Site, upgrade: Upgrade) -> tuple[GateResult, ...]:
+    """See for ourselves who serves, and sample the gates: they say how green works, not that users reach it.
+
+    That a request fails is for the gates to judge, by the policy's ratio.
+    """
+    traffic.require_served_by(site, upgrade.roles.green, bears_failures=True)
+    return gates.sample(upgrade, site)
 
 
 def window_began(upgrade: Upgrade) -> datetime:
