@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
+    from geventhttpclient.useragent import CompatResponse
     from locust.argument_parser import LocustArgumentParser
-    from locust.contrib.fasthttp import FastResponse
     from locust.env import Environment
     from locust.rpc.protocol import Message
     from locust.runners import Runner
@@ -254,7 +254,7 @@ class PublicUser(FastHttpUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         # What lies below Locust's session: its statistics would count each request twice, for a tenth of the load.
-        self._agent, self._url = self.client.client, self.client.base_url
+        self._agent, self._url = self.client.client, self.client.base_url or ""
         if self.client.auth_header:
             self._agent.default_headers["Authorization"] = self.client.auth_header
 
@@ -337,11 +337,12 @@ class PublicUser(FastHttpUser):
         return None
 
 
-def problem_of(response: FastResponse, expected: int) -> str:
-    """Return why an answer is not a good one; empty when it is. To Locust, half an answer is a whole one."""
-    status = response.status_code
-    if status != expected:
-        return f"status {status}"
+def problem_of(response: CompatResponse | None, expected: int) -> str:
+    """Return why an answer is none or not a good one; empty when it is. To Locust, half an answer is a whole one."""
+    if response is None:
+        return "no answer"
+    if response.status_code != expected:
+        return f"status {response.status_code}"
     is_whole = getattr(response._response, "message_complete", False)  # noqa: SLF001 (nothing else tells)
     return "" if is_whole else CUT_OFF
 

@@ -122,9 +122,11 @@ def observe_window(site: Site, upgrade: Upgrade) -> Window:
 def _look(site: Site, upgrade: Upgrade) -> tuple[GateResult, ...]:
     """See for ourselves who serves, and sample the gates: they say how green works, not that users reach it.
 
-    That a request fails is for the gates to judge, by the policy's ratio.
+    In a window of days a request may fail: as many of a sample as the policy's error ratio makes likely.
     """
-    traffic.require_served_by(site, upgrade.roles.green, bears_failures=True)
+    policy = upgrade.policy
+    _, borne = gates.interval(traffic.SAMPLE, 100 * policy.gates.error_ratio.max, policy.traffic.confidence)
+    traffic.require_served_by(site, upgrade.roles.green, borne=borne)
     return gates.sample(upgrade, site)
 
 

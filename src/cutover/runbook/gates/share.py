@@ -31,7 +31,7 @@ class Share:
         return self.total > 0 and self.low <= self.green <= self.high
 
 
-def interval(total: int, percent: int, confidence: float) -> tuple[int, int]:
+def interval(total: int, percent: float, confidence: float) -> tuple[int, int]:
     """Return the central interval of the binomial distribution that holds green's count with this confidence.
 
     Exact, not approximated: total trials, each green with probability percent / 100.
