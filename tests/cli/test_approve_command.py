@@ -85,7 +85,7 @@ def test_the_plan_shows_who_approved_it(operator: Operator) -> None:
     shown = operator.cutover("plan", "--target", operator.target).output
     assert f"approved              {B}, " in shown
     assert f"“{MEANING}”, covers 5.2a, 5.2b" in shown
-    document = json.loads(operator.cutover("plan", "--target", operator.target, "--json").output)
+    document = json.loads(operator.cutover("plan", "--target", operator.target, "--json").stdout)
     assert document["approvals"]["needed"] is True
     assert [signed["name"] for signed in document["approvals"]["signed"]] == [B]
     operator.site.change("policy.toml", "bake_s = 600", "bake_s = 60")
@@ -94,7 +94,7 @@ def test_the_plan_shows_who_approved_it(operator: Operator) -> None:
 
 def test_the_same_approval_of_another_scope_needs_its_options(operator: Operator) -> None:
     shown = operator.cutover("plan", "--target", operator.target, "--until", "3", "--strategy", "instant", "--json")
-    digest = json.loads(shown.output)["digest"]
+    digest = json.loads(shown.stdout)["digest"]
     _refused(operator.approve("--target", operator.target, "--key", operator.key, plan=digest), 5, "is not the one")
     assert operator.kept() == []
     scope = ["--until", "3", "--strategy", "instant"]

@@ -125,7 +125,7 @@ def test_a_run_with_a_wrong_target_says_so_once(tmp_path: Path) -> None:
 def test_a_plan_as_json(runner: CliRunner) -> None:
     result = runner.invoke(cli, ["plan", "--target", TARGET, "--json"])
     assert result.exit_code == 0, result.output
-    document = json.loads(result.output)
+    document = json.loads(result.stdout)
     assert document["schema"] == "cutover/plan/v1"
     assert [clause["id"] for clause in document["clauses"]] == [clause.id for clause in load_clauses()]
     first = document["clauses"][0]
@@ -145,7 +145,7 @@ def test_a_plan_in_words(runner: CliRunner) -> None:
 
 def test_a_plan_is_the_same_twice(runner: CliRunner) -> None:
     digests = {
-        json.loads(runner.invoke(cli, ["plan", "--target", TARGET, "--json"]).output)["digest"] for _ in range(2)
+        json.loads(runner.invoke(cli, ["plan", "--target", TARGET, "--json"]).stdout)["digest"] for _ in range(2)
     }
     assert len(digests) == 1
 

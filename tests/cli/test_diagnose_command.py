@@ -86,7 +86,7 @@ def test_exit_code_and_words(
 
 def test_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
     found(monkeypatch, GOOD, SILENT, troubles=(ROW,))
-    document = json.loads(CliRunner().invoke(diagnose, ["--target", TARGET, "--json"]).output)
+    document = json.loads(CliRunner().invoke(diagnose, ["--target", TARGET, "--json"]).stdout)
     assert (document["schema"], document["sound"]) == ("cutover/diagnosis/v1", False)
     assert document["troubles"][0]["clause"] == "T.4"
     assert [part["good"] for part in document["parts"]] == [True, None]

@@ -60,7 +60,7 @@ def test_a_difference_names_each_item_and_what_changed(before: Path, tmp_path: P
     assert lines[2] == f"changed  {item(2)}  attestation  media_type application/x-attestation → text/plain"
     assert lines[3].startswith(f"changed  {item(5)}  sbom  size_bytes ")
     assert lines[4] == f"missing  {item(11)}  bundle"
-    document = json.loads(run("diff", before, after, "--json").output)
+    document = json.loads(run("diff", before, after, "--json").stdout)
     assert (document["changed"], document["missing"], len(document["items"])) == (2, 1, 3)
 
 

@@ -87,7 +87,7 @@ def test_the_way_is_shown_and_nothing_is_done(console: Console) -> None:
 
 def test_the_way_as_json(console: Console) -> None:
     result = console("--dry-run", "--json", "--remove-green")
-    document = json.loads(result.output)
+    document = json.loads(result.stdout)
     assert (document["schema"], document["record"]) == ("cutover/reverse-plan/v1", "2027-04-12-0930")
     assert [step["clause"] for step in document["steps"] if step["needed"]] == ["R.2b", "R.1", "R.2a", "R.2c", "R.3"]
     assert document["nothing_to_send_back"] is False

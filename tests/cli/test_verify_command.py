@@ -69,12 +69,12 @@ def test_a_record_that_was_changed_is_said_to_be_so_with_file_and_field(spoilt: 
 
 
 def test_the_same_as_json(handed_over: Path, spoilt: Path) -> None:
-    good = json.loads(ran(handed_over, "--json").output)
+    good = json.loads(ran(handed_over, "--json").stdout)
     assert (good["schema"], good["verified"], good["result"]) == ("cutover/verified/v1", True, "PASSED")
     assert all(check["holds"] for check in good["checks"])
     bad = ran(spoilt, "--json")
     assert bad.exit_code == ExitCode.FAILED
-    reasons = [reason for check in json.loads(bad.output)["checks"] for reason in check["reasons"]]
+    reasons = [reason for check in json.loads(bad.stdout)["checks"] for reason in check["reasons"]]
     assert {"file": "verdict.json", "where": "result", "code": "verdict-differs"}.items() <= reasons[1].items()
 
 

@@ -37,9 +37,9 @@ def test_what_there_is_not_is_said(arguments: tuple[str, ...], code: int, said: 
 
 
 def test_status_and_list_are_one_json_document_each() -> None:
-    assert json.loads(_run(env, "status", "--json").output)["state"] == "down"
+    assert json.loads(_run(env, "status", "--json").stdout)["state"] == "down"
     layout.Place.named("other").root.mkdir(parents=True)
-    assert json.loads(_run(env, "list", "--json").output) == [{"name": "other", "state": "down"}]
+    assert json.loads(_run(env, "list", "--json").stdout) == [{"name": "other", "state": "down"}]
 
 
 @pytest.mark.parametrize("command", [(env, "up"), (rehearse,)])
@@ -64,7 +64,7 @@ def test_a_history_that_cannot_be_made_is_refused_before_anything_is(
 
 def test_the_status_tells_how_many_items_the_site_was_made_with(place: layout.Place) -> None:
     place.plan.write_text(json.dumps({"history": {"items": 100_000, "object_bytes": 4096}}))
-    document = json.loads(_run(env, "status", "--name", "trial", "--json").output)
+    document = json.loads(_run(env, "status", "--name", "trial", "--json").stdout)
     assert (document["items"], document["object_bytes"], document["state"]) == (100_000, 4096, "down")
 
 
@@ -90,7 +90,7 @@ def test_an_environment_that_is_up_keeps_its_routing(place: layout.Place, monkey
     with pytest.raises(EnvironmentFault, match="trial is up already, with routing gateway") as caught:
         assembly.up(place, [].append, shape=target.Shape(routing="nginx"))
     assert caught.value.exit_code == 2
-    assert json.loads(_run(env, "status", "--name", "trial", "--json").output)["routing"] == "gateway"
+    assert json.loads(_run(env, "status", "--name", "trial", "--json").stdout)["routing"] == "gateway"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing() -> None:
 
 def test_the_faults_are_listed_for_people_and_for_programs() -> None:
     text = _run(faults).output
-    documents = json.loads(_run(faults, "--json").output)
+    documents = json.loads(_run(faults, "--json").stdout)
     plain = [document for document in documents if not {":", "@"} & set(document["name"])]
     assert len(plain) == 35
     assert len(documents) > 60

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +25,7 @@ from cutover.target import Target
 from rehearsal import drilled, every, held, killing
 from rehearsal.cli import drills, rehearse
 from rehearsal.environment import layout
+from tests.local_server import LocalServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,7 +197,7 @@ def test_jobs_are_held_in_blues_queue_and_let_go(tmp_path: Path) -> None:
 
     place = layout.Place.at(tmp_path)
     place.faults.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Blue) as server:
+    with LocalServer(("127.0.0.1", 0), Blue) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         assert held.hold(place, f"http://127.0.0.1:{server.server_port}") == held.JOBS
         server.shutdown()

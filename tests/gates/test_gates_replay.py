@@ -222,7 +222,7 @@ def test_the_command_says_equal_or_names_what_differs(record: Path) -> None:
     runner = CliRunner()
     result = runner.invoke(command, ["replay", str(record)])
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "all equal")
-    document = json.loads(runner.invoke(command, ["replay", str(record), "--json"]).output)
+    document = json.loads(runner.invoke(command, ["replay", str(record), "--json"]).stdout)
     assert document["equal"]
     assert document["differences"] == []
     lines, at = lines_of(record), number_of(record, "served_by")
@@ -230,6 +230,6 @@ def test_the_command_says_equal_or_names_what_differs(record: Path) -> None:
     result = runner.invoke(command, ["replay", str(record)])
     assert result.exit_code == 1
     assert f"DIFFERS  line {at + 1}: served_by: it is missing" in result.output
-    document = json.loads(runner.invoke(command, ["replay", str(record), "--json"]).output)
+    document = json.loads(runner.invoke(command, ["replay", str(record), "--json"]).stdout)
     assert not document["equal"]
     assert document["differences"][0]["gate"] == "served_by"

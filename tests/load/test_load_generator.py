@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from cutover.policy import Load
 from cutover.runbook.journal import Journal
 from cutover.site.load import LoadRunner
 from tests.load.conftest import free_port
+from tests.local_server import LocalServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,8 +70,7 @@ class Platform:
             def log_message(self, *_: object) -> None:
                 return
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = LocalServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"

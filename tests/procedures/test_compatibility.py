@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,6 +22,7 @@ from cutover.procedures.compatibility import Probed, SchemaState
 from cutover.runbook.ports import ProxyAnswer
 from rehearsal.platform.core import keys
 from rehearsal.tools import ensure
+from tests.local_server import LocalServer
 from tests.procedures.restore_world import APP, CONTRACT, KEY, LOG, LOG_KEY, ORIGIN, World
 from tests.runbook.planned_site import SECRETS
 from tests.site.postgres_world import PostgresServer, running
@@ -73,8 +74,7 @@ def object_store() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = LocalServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

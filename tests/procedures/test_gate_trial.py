@@ -127,6 +127,6 @@ def test_the_command(
     assert "error_ratio (prometheus, green)" in result.output
     assert ("NO ANSWER" in result.output) is is_down
     result = CliRunner().invoke(command, ["check", "--target", target, "--json"])
-    document = json.loads(result.output)
+    document = json.loads(result.stdout)
     assert document["answered"] is not is_down
     assert list(tmp_path.iterdir()) == [tmp_path / "record"], "nothing is written"

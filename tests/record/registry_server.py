@@ -10,9 +10,11 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from tests.local_server import LocalServer
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,7 +38,7 @@ class Registry:
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     """By digest and by tag: media type and bytes."""
     asked: list[str] = field(default_factory=list)
-    server: ThreadingHTTPServer = field(init=False)
+    server: LocalServer = field(init=False)
 
     def __enter__(self) -> Self:
         registry = self
@@ -44,7 +46,7 @@ class Registry:
         class Handler(_Handler):
             held = registry
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = LocalServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 

@@ -60,7 +60,7 @@ def test_every_attestation_is_listed_at_the_image_and_verifies_as_it_was_signed(
     image = registry.put_image()
     done = ran(attested(image), "--registry", registry.place, "--json")
     assert done.exit_code == ExitCode.PASSED, done.output
-    said = json.loads(done.output)["pushed"]
+    said = json.loads(done.stdout)["pushed"]
     assert {one["attestation"] for one in said} == set(NAMES)
     tag = f"tag {fallback_tag(image)}"
     assert {one["listed_by"] for one in said} == {"referrers API" if registry.has_referrers_api else tag}

@@ -241,7 +241,7 @@ def test_the_command_lists_them_as_text_and_as_json(tmp_path: Path) -> None:
     assert (shown.exit_code, shown.output.splitlines()[0].split()[:2]) == (0, ["record", "result"])
     assert "PASSED" in shown.output
     assert "    3.1a FAIL: green does not satisfy the gate" in shown.output
-    document = json.loads(CliRunner().invoke(records, [str(tmp_path), "--json"]).output)
+    document = json.loads(CliRunner().invoke(records, [str(tmp_path), "--json"]).stdout)
     assert document["schema"] == "cutover/records/v1"
     assert [row["state"] for row in document["records"]] == ["PASSED", "FAILED"]
     assert document["totals"][0]["ways_back"] == 1
@@ -259,7 +259,7 @@ def test_the_command_writes_the_index_when_asked(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_no_error_and_an_absent_one_is(tmp_path: Path) -> None:
     assert "no record in" in CliRunner().invoke(records, [str(tmp_path)]).output
-    assert json.loads(CliRunner().invoke(records, [str(tmp_path), "--json"]).output)["records"] == []
+    assert json.loads(CliRunner().invoke(records, [str(tmp_path), "--json"]).stdout)["records"] == []
     assert "There is no record" in page(tmp_path).text
     refused = CliRunner().invoke(records, [str(tmp_path / "absent")])
     assert isinstance(refused.exception, WrongInput)

@@ -6,13 +6,14 @@ import base64
 import json
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from rehearsal.platform.core import keys
+from tests.local_server import LocalServer
 from tests.platform.stella.stella_world import LOG_KEY, ORIGIN, SIGNING_KEY, World, make_world
 
 if TYPE_CHECKING:
@@ -62,10 +63,7 @@ def server() -> Iterator[Server]:
 
         def log_message(self, *_: object) -> None: ...
 
-    class QuietServer(ThreadingHTTPServer):
-        daemon_threads = True
-
-    listener = QuietServer(("127.0.0.1", 0), Handler)
+    listener = LocalServer(("127.0.0.1", 0), Handler)
     made = Server(url=f"http://127.0.0.1:{listener.server_address[1]}")
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
